@@ -1,0 +1,225 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+const (
+	startTimeout = 60 * time.Second // until the server answers for every zone
+	stopTimeout  = 15 * time.Second // between SIGTERM and SIGKILL
+	pollInterval = 20 * time.Millisecond
+	portAttempts = 5 // a free port can be taken by another process before the server binds it
+)
+
+// Zone is a zone and the master file it is loaded from.
+type Zone struct {
+	Origin string // fully qualified or not, any case
+	File   string // absolute, or relative to the working folder of the test
+}
+
+// Server is a running server. Its methods may be called from several goroutines.
+type Server struct {
+	Name string         // program and version: "named 9.18.49"
+	Addr netip.AddrPort // 127.0.0.1 and the port for UDP and TCP
+	Dir  string         // its temporary folder
+
+	cmd     *exec.Cmd
+	logPath string
+	ended   chan struct{} // closed when the process is gone
+	waitErr error         // set before ended is closed
+	stop    sync.Once
+}
+
+// PID returns the process id of the server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
+// Signal sends a signal to the server's process.
+func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
+
+// Ended returns a channel that is closed when the process has ended.
+func (s *Server) Ended() <-chan struct{} { return s.ended }
+
+// Log returns what the server has written to its standard output and error so far.
+func (s *Server) Log() string {
+	b, err := os.ReadFile(s.logPath)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// Stop ends the process by SIGTERM, after a while by SIGKILL, and waits until it is gone. The test's cleanup calls it
+// too; further calls do nothing.
+func (s *Server) Stop() {
+	s.stop.Do(func() {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails only when the process is gone
+		select {
+		case <-s.ended:
+		case <-time.After(stopTimeout):
+			_ = s.cmd.Process.Kill()
+			<-s.ended
+		}
+	})
+}
+
+// plan is how to start one kind of server.
+type plan struct {
+	name  string
+	zones []string // to wait for
+	// prepare writes the configuration for a port into a folder and returns the command line.
+	prepare func(dir string, port int) ([]string, error)
+	env     []string
+}
+
+// start runs a plan, on another port when the port was taken in between.
+func start(t testing.TB, p plan) *Server {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		s, err := launch(t.TempDir(), p)
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+		t.Cleanup(s.Stop)
+		if err = s.await(p.zones); err == nil {
+			return s
+		}
+		log := s.Log()
+		s.Stop()
+		if attempt < portAttempts && strings.Contains(strings.ToLower(log), "address already in use") {
+			continue
+		}
+		t.Fatalf("%s: %v; its log:\n%s", p.name, err, tail(log, 60))
+	}
+}
+
+func launch(dir string, p plan) (*Server, error) {
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	args, err := p.prepare(dir, port)
+	if err != nil {
+		return nil, err
+	}
+	logPath := filepath.Join(dir, "log")
+	logFile, err := os.Create(logPath)
+	if err != nil {
+		return nil, err
+	}
+	defer logFile.Close()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, logFile, logFile
+	cmd.Env = append(os.Environ(), p.env...)
+	if err := spawn(cmd); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		Name: p.name, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), Dir: dir,
+		cmd: cmd, logPath: logPath, ended: make(chan struct{}),
+	}
+	go func() {
+		s.waitErr = cmd.Wait()
+		close(s.ended)
+	}()
+	return s, nil
+}
+
+// await polls until the server answers SOA with authority for every zone, over UDP and over TCP.
+func (s *Server) await(zones []string) error {
+	deadline := time.NewTimer(startTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	var last error
+	for i := 0; i < 2*len(zones); {
+		network := "udp"
+		if i >= len(zones) {
+			network = "tcp"
+		}
+		if last = askSOA(network, s.Addr.String(), zones[i%len(zones)]); last == nil {
+			i++
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-s.ended:
+			return fmt.Errorf("ended while starting: %v", s.waitErr)
+		case <-deadline.C:
+			return fmt.Errorf("not ready after %v: %w", startTimeout, last)
+		}
+	}
+	return nil
+}
+
+func askSOA(network, addr, zone string) error {
+	m := new(dns.Msg)
+	m.SetQuestion(dns.Fqdn(zone), dns.TypeSOA)
+	m.RecursionDesired = false
+	c := dns.Client{Net: network, Timeout: 500 * time.Millisecond}
+	r, _, err := c.Exchange(m, addr)
+	if err != nil {
+		return fmt.Errorf("zone %s over %s: %w", zone, network, err)
+	}
+	if r.Rcode != dns.RcodeSuccess || !r.Authoritative || len(r.Answer) == 0 {
+		return fmt.Errorf("zone %s over %s: %s", zone, network, dns.RcodeToString[r.Rcode])
+	}
+	return nil
+}
+
+// FreePort returns a port of 127.0.0.1 that was free for UDP and TCP a moment ago.
+func FreePort() (int, error) {
+	for range portAttempts {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+		err = errors.Join(l.Close(), err)
+		if err != nil {
+			continue
+		}
+		if err := u.Close(); err != nil {
+			return 0, err
+		}
+		return port, nil
+	}
+	return 0, fmt.Errorf("no port free for UDP and TCP in %d attempts", portAttempts)
+}
+
+// version runs a program and returns the first word of its output that starts with a digit.
+func version(path string, args ...string) string {
+	out, err := exec.Command(path, args...).CombinedOutput()
+	if err != nil && len(out) == 0 {
+		return err.Error()
+	}
+	line, _, _ := bytes.Cut(out, []byte("\n"))
+	for _, word := range strings.Fields(string(line)) {
+		word = strings.TrimPrefix(word, "v")
+		if word != "" && '0' <= word[0] && word[0] <= '9' {
+			word, _, _ = strings.Cut(word, "-")
+			return word
+		}
+	}
+	return "of unknown version"
+}
+
+// tail returns the last n lines of a text.
+func tail(text string, n int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
