@@ -1,5 +1,7 @@
 package dnsname
 
+import "strings"
+
 // A key is a name in a form whose byte order is the canonical order of names
 // (RFC 4034 §6.1), relative to an origin: the labels from the one next to the
 // origin to the first, each ended by symEnd, so that the key of a name is a
@@ -55,6 +57,7 @@ func init() {
 	if sym >= Symbols {
 		panic("dnsname: alphabet of keys too large")
 	}
+	wildcardSymbols = string(AppendChild(nil, "*"))
 }
 
 // Ends are the places in a key where a label ends: Ends[i] is the length of
@@ -142,4 +145,22 @@ func AppendFromKey(dst []byte, key string, origin Name) []byte {
 func FromKey(key string, origin Name) Name {
 	var buf [MaxLen]byte
 	return Name(AppendFromKey(buf[:0], key, origin))
+}
+
+// wildcardSymbols is the label "*" in a key.
+var wildcardSymbols string
+
+// KeyHasWildcard tells whether a label of the name that key stands for is an
+// asterisk.
+func KeyHasWildcard(key string) bool {
+	for at := 0; ; {
+		i := strings.Index(key[at:], wildcardSymbols)
+		if i < 0 {
+			return false
+		}
+		if at += i; at == 0 || key[at-1] == symEnd {
+			return true
+		}
+		at++
+	}
 }

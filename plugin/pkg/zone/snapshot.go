@@ -1,0 +1,148 @@
+// Package zone is one authoritative zone as a value. A Snapshot is a version of
+// a zone; it never changes, so any number of goroutines may answer from it
+// without a lock. A Builder makes the first Snapshot of a zone, a Txn makes the
+// next from the one before, sharing what did not change.
+//
+// What other servers keep in flags on every node and recompute after a change
+// follows here from the index itself: keys are in canonical order and the key of
+// a name is a prefix of the keys below it, so one descent towards a name meets
+// every zone cut and DNAME above it, and an empty non-terminal is a prefix that
+// has no entry. Nothing can go stale because nothing is derived.
+package zone
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/trie"
+)
+
+// Errors that say why records are no zone, or a record is not of one.
+var (
+	ErrNoSOA      = errors.New("no SOA record at the apex")
+	ErrManySOA    = errors.New("more than one SOA record")
+	ErrBadSOA     = errors.New("malformed SOA record")
+	ErrSOAPlace   = errors.New("SOA record below the apex")
+	ErrOutOfZone  = errors.New("owner is not in the zone")
+	ErrMetaType   = errors.New("type cannot be in a zone")
+	ErrNSEC3      = errors.New("NSEC3 record whose owner is not one label below the apex")
+	ErrIterations = fmt.Errorf("NSEC3 with more than %d iterations", MaxIterations)
+)
+
+// MaxIterations is the greatest number of additional NSEC3 iterations of a zone
+// that is served: each costs a hash in every negative answer, and validators
+// take zones with more for unsigned (RFC 9276 §3.2).
+const MaxIterations = 150
+
+// Snapshot is an immutable version of a zone. Its methods may be called
+// concurrently.
+type Snapshot struct {
+	contents
+	origin dnsname.Name
+	serial Serial
+	soa    Set // as in the zone
+	negTTL uint32
+	nsec   bool
+	nsec3  *nsec3Params
+}
+
+// contents is the part of a Snapshot that a Builder and a Txn work on.
+type contents struct {
+	names     trie.Trie // every owner but those of NSEC3 RRs
+	hashes    trie.Trie // the owners of NSEC3 RRs: they are no names of the zone (RFC 5155 §7.2.8)
+	records   int
+	wildcards int // owners that have an asterisk label
+}
+
+// newSnapshot checks that c is a zone.
+func newSnapshot(origin dnsname.Name, c contents) (*Snapshot, error) {
+	s := &Snapshot{contents: c, origin: origin}
+	apex := s.apex()
+	soa, ok := apex.set(rrset.TypeSOA)
+	switch {
+	case !ok:
+		return nil, ErrNoSOA
+	case soa.Len() > 1:
+		return nil, ErrManySOA
+	}
+	rdata := soa.First()
+	if _, to, _ := rrset.Names(rrset.TypeSOA, rdata); to == 0 || len(rdata) != to+20 {
+		return nil, ErrBadSOA
+	}
+	numbers := []byte(rdata[len(rdata)-20:])
+	s.soa = soa
+	s.soa.Owner = apex.owner(origin)
+	s.serial = Serial(binary.BigEndian.Uint32(numbers))
+	s.negTTL = min(soa.TTL, binary.BigEndian.Uint32(numbers[16:]))
+	s.nsec = apex.flags()&hasNSEC != 0
+	var err error
+	s.nsec3, err = s.findNSEC3()
+	return s, err
+}
+
+func (c *contents) apex() node {
+	v, _ := c.names.Get(nil)
+	return node{val: v}
+}
+
+// node gives the node of an owner, empty if there is none. The NSEC3 RRs of the
+// same owner are elsewhere.
+func (s *Snapshot) node(owner dnsname.Name) node {
+	if !owner.IsBelow(s.origin) {
+		return node{}
+	}
+	var buf [dnsname.MaxKey]byte
+	key, _ := dnsname.AppendKey(buf[:0], owner, len(s.origin), nil)
+	v, ok := s.names.Get(key)
+	if !ok {
+		return node{}
+	}
+	return node{string(key), v}
+}
+
+// Origin gives the apex of the zone.
+func (s *Snapshot) Origin() dnsname.Name { return s.origin }
+
+// Serial gives the serial of the SOA record.
+func (s *Snapshot) Serial() Serial { return s.serial }
+
+// SOA gives the SOA record and the RRSIGs over it.
+func (s *Snapshot) SOA() Set { return s.soa }
+
+// Records gives the number of resource records.
+func (s *Snapshot) Records() int { return s.records }
+
+// Names gives the number of owners.
+func (s *Snapshot) Names() int {
+	return s.names.Len() + s.hashes.Len()
+}
+
+// All goes through all RRsets with the RRSIGs over them: SOA first, then in the
+// canonical order of the owners, those of NSEC3 last. A set whose RRset is empty
+// has RRSIGs that cover nothing that is there.
+func (s *Snapshot) All() iter.Seq[Set] {
+	return func(yield func(Set) bool) {
+		if !yield(s.soa) {
+			return
+		}
+		for _, t := range []trie.Trie{s.names, s.hashes} {
+			for e := range t.All() {
+				n := node{e.Key, e.Value}
+				owner := n.owner(s.origin)
+				for set := range n.sets() {
+					if n.key == "" && set.Type == rrset.TypeSOA {
+						continue
+					}
+					set.Owner = owner
+					if !yield(set) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
