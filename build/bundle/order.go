@@ -1,0 +1,66 @@
+package bundle
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/coredns/coredns/core/dnsserver"
+)
+
+// A place says where one directive stands in the chain: directly in front of
+// the directive named by before. When several stand in front of the same one,
+// they keep the order of the table.
+type place struct {
+	directive string
+	before    string
+	reason    string
+}
+
+// places holds our own directives.
+var places = []place{
+	{
+		directive: "authority",
+		before:    "hosts",
+		reason: "Behind transfer, which intercepts AXFR and IXFR and asks us for the data; behind everything that " +
+			"changes or limits questions and answers (tsig, rewrite, acl, cache, dnssec, minimal), so that our answers are " +
+			"treated as those of any other data plugin. " +
+			"Behind dynupdate, which serves one zone named on purpose while authority covers the whole block unless told " +
+			"otherwise: the narrower claim is asked first, or authority would refuse the names and the updates of dynupdate's zone. " +
+			"In front of hosts and all other sources of names, because they are what authority falls through to.",
+	},
+}
+
+// added holds the directives of the build's -with flags; the file that the
+// build lays over this package appends to it.
+var added []place
+
+// Install makes CoreDNS run the plugins in upstream's order with ours, and
+// those of -with, at their places. It must be called before the first server
+// starts. Further calls change nothing and return the result of the first.
+func Install() error { return install() }
+
+var install = sync.OnceValue(func() error {
+	list, err := order(dnsserver.Directives, slices.Concat(places, added))
+	if err != nil {
+		return err
+	}
+	return dnsserver.SetDirectives(list)
+})
+
+// order returns upstream's list with each of the places inserted, in turn. A
+// place may refer to one before it in the slice.
+func order(upstream []string, places []place) ([]string, error) {
+	list := slices.Clone(upstream)
+	for _, p := range places {
+		if slices.Contains(list, p.directive) {
+			return nil, fmt.Errorf("directive %q is in the chain already", p.directive)
+		}
+		i := slices.Index(list, p.before)
+		if i < 0 {
+			return nil, fmt.Errorf("directive %q is to stand before %q, which is not in the chain", p.directive, p.before)
+		}
+		list = slices.Insert(list, i, p.directive)
+	}
+	return list, nil
+}
