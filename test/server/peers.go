@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// StartNamed starts BIND's named as primary of the zones: no recursion, minimal responses, AXFR for everybody.
+// StartNamed starts BIND's named as primary of the zones: no recursion, no NS RRset in positive answers but additional data, AXFR for
+// everybody.
 // It needs the program named; see [Require].
 func StartNamed(t testing.TB, zones []Zone) *Server {
 	t.Helper()
@@ -26,7 +27,8 @@ func StartNamed(t testing.TB, zones []Zone) *Server {
 	listen-on port %d { 127.0.0.1; };
 	listen-on-v6 { none; };
 	recursion no;
-	minimal-responses yes;
+	minimal-responses no-auth;
+	zero-no-soa-ttl no;
 	notify no;
 	allow-transfer { any; };
 	check-names primary ignore;

@@ -1,0 +1,281 @@
+package interop
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/test/server"
+)
+
+// A mode is how a question is sent.
+type mode struct {
+	name    string
+	network string
+	size    uint16 // EDNS UDP size; 0: no EDNS
+	do      bool
+}
+
+var modes = []mode{
+	{name: "udp", network: "udp"},
+	{name: "edns", network: "udp", size: 4096},
+	{name: "do", network: "udp", size: 1232, do: true},
+	{name: "tcp", network: "tcp"},
+	{name: "tcpdo", network: "tcp", size: 1232, do: true},
+}
+
+// A query is a question and how it is sent.
+type query struct {
+	name  string
+	qtype uint16
+	mode  *mode
+}
+
+func (q query) String() string {
+	return fmt.Sprintf("%s %s [%s]", q.name, dns.Type(q.qtype), q.mode.name)
+}
+
+func (q query) pack() ([]byte, error) {
+	m := new(dns.Msg)
+	m.Question = []dns.Question{{Name: q.name, Qtype: q.qtype, Qclass: dns.ClassINET}}
+	if q.mode.size != 0 {
+		m.SetEdns0(q.mode.size, q.mode.do)
+	}
+	return m.Pack()
+}
+
+// loadZones returns the zones of test/testdata/zones.
+func loadZones(t testing.TB) []server.Zone {
+	t.Helper()
+	files, err := filepath.Glob("../testdata/zones/*.zone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var zones []server.Zone
+	for _, f := range files {
+		zones = append(zones, server.Zone{Origin: strings.TrimSuffix(filepath.Base(f), ".zone"), File: f})
+	}
+	return zones
+}
+
+// content is what the tests know of a zone.
+type content struct {
+	origin string
+	rrs    map[string][]dns.RR // owner name in lower case → RRs
+	names  []string            // owner names as written first, sorted
+	exists map[string]bool     // owner names and empty non-terminals in lower case
+}
+
+// readContent transfers a zone from a server. No parser of ours or of miekg/dns has a say in what is asked then.
+func readContent(t testing.TB, z server.Zone, from *server.Server) *content {
+	t.Helper()
+	c := &content{origin: dns.Fqdn(strings.ToLower(z.Origin)), rrs: map[string][]dns.RR{}, exists: map[string]bool{}}
+	for _, rr := range transfer(t, z, from) {
+		key := strings.ToLower(rr.Header().Name)
+		if c.rrs[key] == nil {
+			c.names = append(c.names, rr.Header().Name)
+		}
+		c.rrs[key] = append(c.rrs[key], rr)
+		for up := key; dns.IsSubDomain(c.origin, up); up = ancestor(up, 1) {
+			c.exists[up] = true
+		}
+	}
+	slices.Sort(c.names)
+	return c
+}
+
+// types returns the types at a name, each once.
+func (c *content) types(name string) []uint16 {
+	var types []uint16
+	for _, rr := range c.rrs[strings.ToLower(name)] {
+		if !slices.Contains(types, rr.Header().Rrtype) {
+			types = append(types, rr.Header().Rrtype)
+		}
+	}
+	return types
+}
+
+// rrset returns the RRs of a type at a name.
+func (c *content) rrset(name string, rrtype uint16) []dns.RR {
+	var rrs []dns.RR
+	for _, rr := range c.rrs[strings.ToLower(name)] {
+		if rr.Header().Rrtype == rrtype {
+			rrs = append(rrs, rr)
+		}
+	}
+	return rrs
+}
+
+// hashed reports whether a name is the owner of an NSEC3 RR, or below one.
+func (c *content) hashed(name string) bool {
+	n := dns.CountLabel(name) - dns.CountLabel(c.origin)
+	return n > 0 && len(c.rrset(ancestor(name, n-1), dns.TypeNSEC3)) > 0
+}
+
+// transfer returns the RRs of a zone by AXFR, the SOA at the end left out.
+func transfer(t testing.TB, z server.Zone, from *server.Server) []dns.RR {
+	t.Helper()
+	m := new(dns.Msg)
+	m.SetAxfr(dns.Fqdn(z.Origin))
+	envelopes, err := new(dns.Transfer).In(m, from.Addr.String())
+	if err != nil {
+		t.Fatalf("zone %s from %s: %v", z.Origin, from.Name, err)
+	}
+	var rrs []dns.RR
+	for e := range envelopes {
+		if e.Error != nil {
+			t.Fatalf("zone %s from %s: %v", z.Origin, from.Name, e.Error)
+		}
+		rrs = append(rrs, e.RR...)
+	}
+	if len(rrs) < 2 {
+		t.Fatalf("zone %s from %s: %d RRs", z.Origin, from.Name, len(rrs))
+	}
+	return rrs[:len(rrs)-1]
+}
+
+// encloser returns the closest encloser of a name: the name or its nearest ancestor that owns RRs or has names below it; ""
+// for names outside of the zone.
+func (c *content) encloser(name string) string {
+	for name = strings.ToLower(name); dns.IsSubDomain(c.origin, name); name = ancestor(name, 1) {
+		if c.exists[name] {
+			return name
+		}
+	}
+	return ""
+}
+
+// usual are the types asked of every name of a zone; meta types that ask for more than one RRset are among them.
+var usual = []uint16{
+	dns.TypeA, dns.TypeNS, dns.TypeCNAME, dns.TypeSOA, dns.TypePTR, dns.TypeMX, dns.TypeTXT, dns.TypeAAAA, dns.TypeSRV,
+	dns.TypeNAPTR, dns.TypeDNAME, dns.TypeDS, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeDNSKEY, dns.TypeNSEC3,
+	dns.TypeNSEC3PARAM, dns.TypeSVCB, dns.TypeHTTPS, dns.TypeCAA, dns.TypeANY, 65280,
+}
+
+// telling are the types asked of names made up: each takes another way through the lookup.
+var telling = []uint16{dns.TypeA, dns.TypeTXT, dns.TypeNS, dns.TypeCNAME, dns.TypeDS, dns.TypeANY, dns.TypeDNAME}
+
+// generate makes the questions about a zone; the same for the same zone each time.
+func generate(c *content) []query {
+	r := rand.New(rand.NewPCG(1, uint64(len(c.names))))
+	var out []query
+	seen := map[string]bool{}
+	add := func(name string, types []uint16, ms []mode) {
+		if _, ok := dns.IsDomainName(name); !ok || wireLength(name) > 255 || seen[name] {
+			return
+		}
+		seen[name] = true
+		for _, qtype := range types {
+			for i := range ms {
+				out = append(out, query{name: name, qtype: qtype, mode: &ms[i]})
+			}
+		}
+	}
+	var names []string
+	hashed := 0
+	for _, name := range c.names {
+		if c.hashed(name) { // all of a kind: a few will do
+			if hashed++; hashed > 5 {
+				continue
+			}
+		}
+		names = append(names, name)
+	}
+	for _, name := range names {
+		types := slices.Clone(usual)
+		for _, t := range c.types(name) {
+			if !slices.Contains(types, t) {
+				types = append(types, t)
+			}
+		}
+		add(name, types, modes)
+	}
+	some := []mode{modes[0], modes[2], modes[4]}
+	for _, name := range names {
+		// the types at the name, which a wildcard may give to others
+		types := slices.Clone(telling)
+		for _, t := range c.types(name) {
+			if !slices.Contains(types, t) && t != dns.TypeSOA && t != dns.TypeRRSIG {
+				types = append(types, t)
+			}
+		}
+		labels := dns.SplitDomainName(name)
+		for i := 1; i < len(labels); i++ { // ancestors: empty non-terminals, up to names above the zone
+			parent := strings.Join(labels[i:], ".") + "."
+			if dns.IsSubDomain(c.origin, parent) {
+				add(parent, types, modes)
+			} else {
+				add(parent, []uint16{dns.TypeA}, some)
+			}
+		}
+		add(flipCase(name), types, some)
+		add(randomLabel(r)+"."+name, types, some)
+		add("*."+name, types, some)
+		add(randomLabel(r)+"."+randomLabel(r)+"."+name, types, some[1:2])
+		add("*."+randomLabel(r)+"."+name, types, some[1:2])
+		if len(labels) > dns.CountLabel(c.origin) {
+			rest := strings.Join(labels[1:], ".") + "."
+			add(randomLabel(r)+"."+rest, types, some)
+			add(labels[0]+"0."+rest, types, some[1:2]) // the next name in canonical order, or nearly
+			add("\\000."+name, types, some[1:2])
+		}
+		if room := 255 - wireLength(name); room > 2 { // as long as can be: DNAME substitution overflows
+			add(longLabels(room)+name, []uint16{dns.TypeA, dns.TypeCNAME}, some)
+		}
+	}
+	return out
+}
+
+func randomLabel(r *rand.Rand) string {
+	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	b := make([]byte, 1+r.IntN(8))
+	for i := range b {
+		b[i] = letters[r.IntN(len(letters))]
+	}
+	return string(b)
+}
+
+// longLabels returns labels that take n octets in wire form; n > 2.
+func longLabels(n int) string {
+	var b strings.Builder
+	for n > 0 {
+		size := min(n, 64)
+		if n-size == 1 { // a single octet left would be no label
+			size--
+		}
+		b.WriteString(strings.Repeat("x", size-1) + ".")
+		n -= size
+	}
+	return b.String()
+}
+
+// flipCase changes the case of every other letter.
+func flipCase(name string) string {
+	b := []byte(name)
+	for i := 0; i < len(b); i += 2 {
+		if b[i]|0x20 >= 'a' && b[i]|0x20 <= 'z' {
+			b[i] ^= 0x20
+		}
+	}
+	return string(b)
+}
+
+// wireLength returns the length of a name in wire form, octets.
+func wireLength(name string) int {
+	n, err := dns.PackDomainName(name, make([]byte, 512), 0, nil, false)
+	if err != nil {
+		return 1 << 16
+	}
+	return n
+}
+
+// ancestor returns a name without its first n labels.
+func ancestor(name string, n int) string {
+	labels := dns.SplitDomainName(name)
+	return dns.Fqdn(strings.Join(labels[min(n, len(labels)):], "."))
+}
