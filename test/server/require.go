@@ -32,8 +32,8 @@ var packages = map[string]string{
 
 var skipped struct {
 	sync.Mutex
-	tests    int
-	programs []string
+	tests   int
+	missing []string
 }
 
 // Require makes sure that the named programs are installed. When one is missing it skips the test and names the Debian
@@ -43,36 +43,43 @@ func Require(t testing.TB, programs ...string) {
 	var missing []string
 	for _, p := range programs {
 		if _, err := lookPath(p); err != nil {
-			missing = append(missing, p)
+			missing = append(missing, with(p, packages[p]))
 		}
 	}
+	refuse(t, missing)
+}
+
+// RequireFile makes sure, as [Require] does, that a file of a Debian package is there.
+func RequireFile(t testing.TB, path, debian string) {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		refuse(t, []string{with(path, debian)})
+	}
+}
+
+// refuse skips or fails a test that misses something.
+func refuse(t testing.TB, missing []string) {
+	t.Helper()
 	if len(missing) == 0 {
 		return
 	}
-	text := describe(missing)
+	text := strings.Join(missing, ", ")
 	if os.Getenv("INTEROP") == "require" {
 		t.Fatalf("missing %s", text)
 	}
 	skipped.Lock()
 	skipped.tests++
-	skipped.programs = append(skipped.programs, missing...)
+	skipped.missing = append(skipped.missing, missing...)
 	skipped.Unlock()
 	t.Skipf("skipped: missing %s", text)
 }
 
-// describe lists programs, each with its Debian package.
-func describe(programs []string) string {
-	var b strings.Builder
-	for i, p := range programs {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteString(p)
-		if d := packages[p]; d != "" {
-			fmt.Fprintf(&b, " (Debian package %s)", d)
-		}
+// with names the Debian package beside what it installs.
+func with(what, debian string) string {
+	if debian == "" {
+		return what
 	}
-	return b.String()
+	return fmt.Sprintf("%s (Debian package %s)", what, debian)
 }
 
 // Main runs the tests of a package, prints how many were skipped because a program is missing, removes what the
@@ -80,8 +87,8 @@ func describe(programs []string) string {
 func Main(m *testing.M) {
 	code := m.Run()
 	if skipped.tests > 0 {
-		slices.Sort(skipped.programs)
-		fmt.Printf("skipped %d tests: missing %s\n", skipped.tests, describe(slices.Compact(skipped.programs)))
+		slices.Sort(skipped.missing)
+		fmt.Printf("skipped %d tests: missing %s\n", skipped.tests, strings.Join(slices.Compact(skipped.missing), ", "))
 	}
 	if err := removeShared(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
