@@ -1,0 +1,3 @@
+// Package test holds the tests of the whole server: the built binary, driven
+// over real sockets.
+package test
