@@ -1,0 +1,69 @@
+# trustdns: make help lists what can be made.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+GO       ?= go
+FUZZTIME ?= 60s
+# INTEROP=require makes a missing peer a failure; otherwise its tests are skipped.
+INTEROP  ?=
+
+# One set of flags for all, so that the binary, the tests and the linters share
+# what the compiler has made. Only the race detector needs cgo.
+export INTEROP
+export CGO_ENABLED := 0
+export GOFLAGS     := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
+
+BINARY := bin/coredns
+TOOLS  := bin/tools
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test peers lint fuzz bench clean
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## compiles bin/coredns
+	$(GO) run ./build
+
+run: build ## serves Corefile.example on port 1053; Ctrl-C ends it
+	@echo 'Serving Corefile.example on port 1053. Try:'
+	@echo '    dig @127.0.0.1 -p 1053 www.example.org A +norec        # an answer, with AA'
+	@echo '    dig @127.0.0.1 -p 1053 anything.apps.example.org A     # a wildcard'
+	@echo '    dig @127.0.0.1 -p 1053 host.sub.example.org A          # a referral with glue'
+	@exec $(BINARY) -conf Corefile.example -p 1053
+
+# The packages below test/ drive the binary and the peers; of their output only
+# what they say is shown, not the names of the tests that pass.
+test: peers build ## runs all tests; as root it installs the peers' Debian packages
+	$(GO) test $$($(GO) list ./... | grep -v '/test\(/\|$$\)')
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -timeout 30m ./test/... \
+		| { grep -vE '^=== |^ *--- PASS|^PASS$$|\[no test files\]$$' || true; }
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./plugin/...
+
+peers:
+	@test/peers/install.sh
+
+lint: $(TOOLS) ## gofumpt, go vet, golangci-lint
+	@unformatted=$$($(TOOLS)/gofumpt -l .); \
+		if [ -n "$$unformatted" ]; then echo "not as gofumpt formats it:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(TOOLS)/golangci-lint run ./...
+
+$(TOOLS): test/tools/go.mod test/tools/go.sum
+	$(GO) -C test/tools build -o $(CURDIR)/$(TOOLS)/ tool
+	@touch $(TOOLS)
+
+fuzz: ## runs every fuzz target for FUZZTIME (60s)
+	@$(GO) test -list '^Fuzz' ./... \
+		| awk '/^Fuzz/ { names = names " " $$1 } /^ok/ { n = split(names, f, " "); for (i = 1; i <= n; i++) print $$2, f[i]; names = "" }' \
+		| while read -r package name; do \
+			echo "$$package $$name"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
+		done
+
+bench: build ## measures us beside the peers
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench
+
+clean: ## removes what was made
+	rm -rf bin

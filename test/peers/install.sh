@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# Makes sure that the programs are there which tests compare trustdns with.
+#
+# As root on a machine with apt-get it installs the Debian packages of those that
+# are missing. Their services are neither started nor enabled; what was installed
+# before is left alone. Otherwise it names what is missing: that is a failure
+# where INTEROP=require is set.
+set -euo pipefail
+
+# The tests of this script let it work on a folder in place of the real root.
+root=${PEERS_ROOT:-}
+PATH=$PATH:$root/usr/sbin:$root/sbin
+
+# program or file, and the Debian package that has it
+peers="
+named                                         bind9
+dnssec-signzone                               bind9-utils
+dig                                           bind9-dnsutils
+delv                                          bind9-dnsutils
+nsupdate                                      bind9-dnsutils
+knotd                                         knot
+kdig                                          knot-dnsutils
+nsd                                           nsd
+unbound                                       unbound
+ldns-verify-zone                              ldnsutils
+dnsperf                                       dnsperf
+/usr/share/publicsuffix/public_suffix_list.dat publicsuffix
+"
+
+# missing prints the packages whose program or file is not there, each once.
+missing() {
+	local what package
+	while read -r what package; do
+		case $what in
+		"") continue ;;
+		/*) [ -e "$root$what" ] || echo "$package" ;;
+		*) command -v "$what" >/dev/null || echo "$package" ;;
+		esac
+	done <<<"$peers" | sort -u
+}
+
+# install installs the packages given and keeps their services off.
+install() {
+	local status=0 package service
+	policy=$root/usr/sbin/policy-rc.d
+	if [ ! -e "$policy" ]; then
+		# The scripts of the packages ask it before they start a service.
+		trap 'rm -f "$policy"' EXIT
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	{
+		apt-get -qq -o DPkg::Lock::Timeout=300 update &&
+			apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"
+	} </dev/null || status=$?
+
+	for package in "$@"; do
+		case $package in
+		bind9) service=named ;;
+		knot | nsd | unbound) service=$package ;;
+		*) continue ;;
+		esac
+		# Not started now, and not at the next boot either.
+		if [ -d "$root/run/systemd/system" ]; then
+			systemctl disable --now "$service" || status=$?
+		elif command -v update-rc.d >/dev/null; then
+			update-rc.d "$service" disable || status=$?
+		fi
+	done
+	return "$status"
+}
+
+packages=$(missing)
+if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "peers: installing" $packages
+	# shellcheck disable=SC2086 # one word for each package
+	install $packages || echo "peers: the installation failed" >&2
+	packages=$(missing)
+fi
+if [ -z "$packages" ]; then
+	echo "peers: all are installed"
+	exit
+fi
+echo "peers: missing" $packages >&2
+echo "peers: tests that need them are skipped; as root: apt-get install" $packages >&2
+[ "${INTEROP:-}" != require ] || exit 1
