@@ -83,7 +83,7 @@ func (s *scanner) generate() error {
 	for n := r.start; n <= r.stop && !s.stop; n += r.step {
 		if err := s.generated(lhs, rhs, n, h, at); err != nil {
 			var e *Error
-			if errors.As(err, &e) {
+			if errors.As(err, &e) && e.Rule != rule {
 				e.Err = fmt.Errorf("%w ($GENERATE at %d)", e.Err, n)
 			}
 			return err
