@@ -1,0 +1,300 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+)
+
+// ErrTruncated says that a message lacks something that belongs to the answer,
+// and has the flag TC set for that. Over UDP it may be sent, and the client
+// comes again over TCP. Over a stream it is of no use: send a SERVFAIL.
+var ErrTruncated = errors.New("answer does not fit into the message")
+
+// A Packer writes messages with compressed names (RFC 1035 §4.1.4, RFC 3597 §4).
+// The zero value is ready for use. It is large (some 12 kB) and meant to be used
+// again and again by one goroutine at a time; it does not allocate as long as
+// the buffers it is given have room for the message.
+//
+// AppendResponse writes a response in one go. Reset, AddQuestion, AddRecords and
+// Bytes together write the messages of a transfer.
+type Packer struct {
+	compressor
+	msg    []byte
+	end    int // of the buffer: limit octets after the start of the message
+	counts [4]uint16
+}
+
+// The sections of a message, as places of their counts in the header.
+const (
+	question = iota
+	answer
+	authority
+	additional
+)
+
+// AppendResponse appends the response to q that a decides to dst: the header
+// with ID, opcode, RD and CD of the query, AA and the response code of a, the
+// question as received, the sections, and an OPT record if the query had one,
+// with DO as in the query and the given options (AppendOption). dst must not
+// overlap with the memory of q or a.
+//
+// The message has at most limit octets, which is taken for MinUDP or MaxMessage
+// if it is outside of them; for UDP use q.UDPLimit. What does not fit is left
+// out by whole RRsets with their RRSIGs. Additional RRsets after the first a.Glue
+// are left out in silence, one by one (RFC 2181 §9). If any other RRset does not
+// fit, TC is set, the sections end before it and the error is ErrTruncated (RFC
+// 9471 §3 for glue); NSD and Knot DNS cut there too, BIND within the RRset. The
+// options are left out if they do not fit beside the question.
+//
+// Names are compressed without regard to letter case, so one may come out in the
+// case of the question or of an earlier name. The names of NSEC, SVCB and others
+// that RFC 3597 does not name are never compressed.
+func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit int, options []byte) ([]byte, error) {
+	flags := FlagQR | q.Flags&(maskOpcode|FlagRD|FlagCD) | uint16(a.Kind.Rcode())
+	if a.AA {
+		flags |= FlagAA
+	}
+	limit = min(max(limit, MinUDP), MaxMessage)
+	b, start := appendHead(dst, q, flags), len(dst)
+	opt := 0
+	if q.HasEDNS {
+		options = fitting(options, limit-(len(b)-start))
+		opt = optSize + len(options)
+	}
+	p.compressor.reset(start, q.Name, false)
+	p.counts = [4]uint16{}
+	p.end = start + limit - opt
+
+	b, ok := p.sets(b, answer, a.Answer)
+	if ok {
+		b, ok = p.sets(b, authority, a.Authority)
+	}
+	glue := min(max(a.Glue, 0), len(a.Additional))
+	if ok {
+		b, ok = p.sets(b, additional, a.Additional[:glue])
+	}
+	var err error
+	if ok {
+		for i := range a.Additional[glue:] {
+			b, _ = p.set(b, additional, &a.Additional[glue+i])
+		}
+	} else {
+		b[start+2] |= byte(FlagTC >> 8)
+		err = ErrTruncated
+	}
+	if q.HasEDNS {
+		b = appendOPT(b, q, 0, options)
+		p.counts[additional]++
+	}
+	for i, n := range p.counts[answer:] {
+		binary.BigEndian.PutUint16(b[start+6+2*i:], n)
+	}
+	return b, err
+}
+
+// AppendError appends a response to q without records to dst: header, question
+// as far as there is one, and an OPT record if the query had one, with the upper
+// bits of rcode and the given options. It is for the outcomes that have an Rcode,
+// and for refusals and failures. AA is not set. Options that would make the
+// message larger than MinUDP are left out. Without EDNS there are no codes
+// above 15: SERVFAIL stands for them (RFC 6891 §7). dst must not overlap with
+// the memory of q.
+func AppendError(dst []byte, q *Question, rcode int, options []byte) []byte {
+	if !q.HasEDNS && rcode > 0xf {
+		rcode = rcodeServFail
+	}
+	start := len(dst)
+	b := appendHead(dst, q, FlagQR|q.Flags&(maskOpcode|FlagRD|FlagCD)|uint16(rcode&0xf))
+	if q.HasEDNS {
+		b = appendOPT(b, q, rcode>>4, fitting(options, MinUDP-(len(b)-start)))
+		b[start+11] = 1
+	}
+	return b
+}
+
+// appendHead appends a header and the question, if there is one. The counts of
+// the other sections are 0.
+func appendHead(b []byte, q *Question, flags uint16) []byte {
+	n := byte(0)
+	if q.Name != "" {
+		n = 1
+	}
+	b = append(b, byte(q.ID>>8), byte(q.ID), byte(flags>>8), byte(flags), 0, n, 0, 0, 0, 0, 0, 0)
+	if n == 0 {
+		return b
+	}
+	b = append(b, q.Name...)
+	return append(b, byte(q.Type>>8), byte(q.Type), byte(q.Class>>8), byte(q.Class))
+}
+
+// fitting gives options if an OPT record with them fits into room octets.
+func fitting(options []byte, room int) []byte {
+	if optSize+len(options) > room {
+		return nil
+	}
+	return options
+}
+
+// appendOPT appends an OPT record (RFC 6891 §6.1.2): our size, version 0, DO as
+// in the query (RFC 3225 §3).
+func appendOPT(b []byte, q *Question, extended int, options []byte) []byte {
+	do := byte(0)
+	if q.DO {
+		do = doBit >> 8
+	}
+	b = append(b, 0, 0, byte(rrset.TypeOPT), MaxUDP>>8, MaxUDP&0xff, byte(extended), 0, do, 0,
+		byte(len(options)>>8), byte(len(options)))
+	return append(b, options...)
+}
+
+// Reset begins a message with that ID and flags at the end of dst. It will have
+// at most limit octets. In contrast to AppendResponse its names keep their
+// letter case: one is compressed only to another of the same case. The Packer
+// holds on to dst until the next Reset.
+func (p *Packer) Reset(dst []byte, limit int, id, flags uint16) {
+	p.compressor.reset(len(dst), "", true)
+	p.counts = [4]uint16{}
+	p.end = len(dst) + min(max(limit, MinUDP), MaxMessage)
+	p.msg = append(dst, byte(id>>8), byte(id), byte(flags>>8), byte(flags), 0, 0, 0, 0, 0, 0, 0, 0)
+}
+
+// AddQuestion adds a question of class IN. It must come before the records.
+func (p *Packer) AddQuestion(name dnsname.Name, typ uint16) {
+	p.msg = append(p.msg, name...)
+	p.msg = append(p.msg, byte(typ>>8), byte(typ), 0, classIN)
+	p.counts[question]++
+	p.compressor.reset(p.start, name, true)
+}
+
+// AddRecords adds the records of set under owner to the answer section, from
+// that at offset off of set.Packed() on, as many as fit. It gives the offset of
+// the first that does not, len(set.Packed()) if all do. A record that does not
+// fit into a message that has no other fits into none.
+func (p *Packer) AddRecords(owner dnsname.Name, set rrset.RRset, off int) (next int) {
+	p.msg, next, p.counts[answer] = p.records(p.msg, owner, set, off, p.counts[answer])
+	return next
+}
+
+// Bytes gives dst of Reset with the message appended, complete with its counts.
+// It is valid until the next call of a method of p.
+func (p *Packer) Bytes() []byte {
+	for i, n := range p.counts {
+		binary.BigEndian.PutUint16(p.msg[p.start+4+2*i:], n)
+	}
+	return p.msg
+}
+
+// sets appends sets to a section until one does not fit.
+func (p *Packer) sets(b []byte, section int, sets []zone.Set) ([]byte, bool) {
+	for i := range sets {
+		var ok bool
+		if b, ok = p.set(b, section, &sets[i]); !ok {
+			return b, false
+		}
+	}
+	return b, true
+}
+
+// set appends an RRset with its RRSIGs to a section, or nothing if it does not
+// fit.
+func (p *Packer) set(b []byte, section int, s *zone.Set) ([]byte, bool) {
+	if !namesIn(s.Type) && len(b)+minFixed*(s.Len()+s.Sigs.Len())+len(s.Packed())+len(s.Sigs.Packed()) > p.end {
+		return b, false
+	}
+	before, used := len(b), p.used
+	b, next, n := p.records(b, s.Owner, s.RRset, 0, p.counts[section])
+	if next == len(s.Packed()) {
+		b, next, n = p.records(b, s.Owner, s.Sigs, 0, n)
+		if next == len(s.Sigs.Packed()) {
+			p.counts[section] = n
+			return b, true
+		}
+	}
+	p.forget(used)
+	return b[:before], false
+}
+
+// records appends the records of s from offset off on, as many as fit. It gives
+// the offset of the first that does not, and n plus the number of those that do.
+func (p *Packer) records(b []byte, owner dnsname.Name, s rrset.RRset, off int, n uint16) (_ []byte, next int, _ uint16) {
+	packed := s.Packed()
+	names := namesIn(s.Type)
+	ptr := uint16(0) // to the owner, once it is in the message
+	for off < len(packed) {
+		before, used := len(b), p.used
+		var ok bool
+		switch {
+		case ptr == 0:
+			if b, ok = p.name(b, owner, true, p.end); !ok {
+				return b, off, n
+			}
+			if at := before - p.start; b[before] >= pointer>>8 {
+				ptr = binary.BigEndian.Uint16(b[before:])
+			} else if b[before] != 0 && at <= maxOffset {
+				ptr = pointer | uint16(at)
+			}
+		case len(b)+2 > p.end:
+			return b, off, n
+		default:
+			b = append(b, byte(ptr>>8), byte(ptr))
+		}
+		rdata, next := s.Next(off)
+		from, to, compress := 0, 0, false
+		if names {
+			from, to, compress = rrset.Names(s.Type, rdata)
+		}
+		if from == to { // as in the set: the length, then the RDATA
+			if ok = len(b)+8+next-off <= p.end; ok {
+				b = appendFixed(b, &s)
+				b = append(b, packed[off:next]...)
+			}
+		} else if ok = len(b)+10+from <= p.end; ok {
+			b = appendFixed(b, &s)
+			at := len(b)
+			b = append(b, 0, 0)
+			b = append(b, rdata[:from]...)
+			for from < to && ok {
+				l := dnsname.Len(rdata[from:to])
+				b, ok = p.name(b, dnsname.Name(rdata[from:from+l]), compress, p.end)
+				from += l
+			}
+			if ok = ok && len(b)+len(rdata)-to <= p.end; ok {
+				b = append(b, rdata[to:]...)
+				binary.BigEndian.PutUint16(b[at:], uint16(len(b)-at-2))
+			}
+		}
+		if !ok {
+			p.forget(used)
+			return b[:before], off, n
+		}
+		off = next
+		n++
+	}
+	return b, off, n
+}
+
+// minFixed is the least size of what a record has before its length: an owner
+// of one octet, type, class and TTL.
+const minFixed = 9
+
+// appendFixed appends type, class and TTL.
+func appendFixed(b []byte, s *rrset.RRset) []byte {
+	return append(b, byte(s.Type>>8), byte(s.Type), 0, classIN,
+		byte(s.TTL>>24), byte(s.TTL>>16), byte(s.TTL>>8), byte(s.TTL))
+}
+
+// namesIn tells whether the names in the RDATA of a type are worth a look: they
+// may be compressed, or a later name may be compressed to them. The signer of an
+// RRSIG is an ancestor of its owner, so its labels are known already.
+func namesIn(typ uint16) bool {
+	switch typ {
+	case rrset.TypeA, rrset.TypeAAAA, rrset.TypeTXT, rrset.TypeRRSIG, rrset.TypeDS, rrset.TypeDNSKEY, rrset.TypeNSEC3:
+		return false
+	default:
+		return true
+	}
+}
