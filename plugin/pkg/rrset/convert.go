@@ -1,6 +1,9 @@
 package rrset
 
 import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -52,4 +55,195 @@ func ToRR(owner string, typ uint16, ttl uint32, rdata string) (dns.RR, error) {
 		return nil, fmt.Errorf("%w: %s record with %d octets too many", ErrMalformed, dns.Type(typ), len(rdata)-off)
 	}
 	return rr, nil
+}
+
+// AppendRRs appends the records of s under that owner to dst. They share no
+// memory that can be written to with s or with each other. RDATA that is not
+// what its type demands goes into a record of unknown type (RFC 3597), which
+// carries the same octets.
+func AppendRRs(dst []dns.RR, owner string, s RRset) []dns.RR {
+	hdr := dns.RR_Header{Name: owner, Rrtype: s.Type, Class: dns.ClassINET, Ttl: s.TTL}
+	switch s.Type {
+	case TypeA:
+		return appendA(dst, hdr, s)
+	case TypeAAAA:
+		return appendAAAA(dst, hdr, s)
+	}
+	for off := 0; off < len(s.data); {
+		var rdata string
+		rdata, off = s.Next(off)
+		hdr.Rdlength = uint16(len(rdata))
+		rr := fast(hdr, rdata)
+		if rr == nil {
+			var err error
+			if rr, err = ToRR(owner, s.Type, s.TTL, rdata); err != nil {
+				rr = &dns.RFC3597{Hdr: hdr, Rdata: hex.EncodeToString([]byte(rdata))}
+			}
+		}
+		dst = append(dst, rr)
+	}
+	return dst
+}
+
+// appendA makes the records of an RRset and their addresses in one piece.
+func appendA(dst []dns.RR, hdr dns.RR_Header, s RRset) []dns.RR {
+	type record struct {
+		dns.A
+		addr [4]byte
+	}
+	records := make([]record, s.n)
+	i := 0
+	for off := 0; off < len(s.data); i++ {
+		var rdata string
+		rdata, off = s.Next(off)
+		r := &records[i]
+		r.Hdr = hdr
+		r.Hdr.Rdlength = uint16(len(rdata))
+		if len(rdata) != len(r.addr) {
+			dst = append(dst, &dns.RFC3597{Hdr: r.Hdr, Rdata: hex.EncodeToString([]byte(rdata))})
+			continue
+		}
+		copy(r.addr[:], rdata)
+		r.A.A = r.addr[:]
+		dst = append(dst, &r.A)
+	}
+	return dst
+}
+
+// appendAAAA is appendA for AAAA.
+func appendAAAA(dst []dns.RR, hdr dns.RR_Header, s RRset) []dns.RR {
+	type record struct {
+		dns.AAAA
+		addr [16]byte
+	}
+	records := make([]record, s.n)
+	i := 0
+	for off := 0; off < len(s.data); i++ {
+		var rdata string
+		rdata, off = s.Next(off)
+		r := &records[i]
+		r.Hdr = hdr
+		r.Hdr.Rdlength = uint16(len(rdata))
+		if len(rdata) != len(r.addr) {
+			dst = append(dst, &dns.RFC3597{Hdr: r.Hdr, Rdata: hex.EncodeToString([]byte(rdata))})
+			continue
+		}
+		copy(r.addr[:], rdata)
+		r.AAAA.AAAA = r.addr[:]
+		dst = append(dst, &r.AAAA)
+	}
+	return dst
+}
+
+// fast makes the records that most answers are made of. It gives nil for other
+// types and for RDATA that is not what its type demands.
+func fast(hdr dns.RR_Header, rdata string) dns.RR {
+	l := layoutOf(hdr.Rrtype)
+	if int(l.fixed) > len(rdata) {
+		return nil
+	}
+	names := rdata[l.fixed:]
+	number := func(at int) uint16 { return uint16(rdata[at])<<8 | uint16(rdata[at+1]) }
+	switch hdr.Rrtype {
+	case TypeNS:
+		if n, ok := target(names); ok {
+			return &dns.NS{Hdr: hdr, Ns: n}
+		}
+	case TypeCNAME:
+		if n, ok := target(names); ok {
+			return &dns.CNAME{Hdr: hdr, Target: n}
+		}
+	case TypePTR:
+		if n, ok := target(names); ok {
+			return &dns.PTR{Hdr: hdr, Ptr: n}
+		}
+	case TypeDNAME:
+		if n, ok := target(names); ok {
+			return &dns.DNAME{Hdr: hdr, Target: n}
+		}
+	case TypeMX:
+		if n, ok := target(names); ok {
+			return &dns.MX{Hdr: hdr, Preference: number(0), Mx: n}
+		}
+	case TypeSRV:
+		if n, ok := target(names); ok {
+			return &dns.SRV{Hdr: hdr, Priority: number(0), Weight: number(2), Port: number(4), Target: n}
+		}
+	case TypeSOA:
+		return soa(hdr, rdata)
+	case TypeTXT:
+		return txt(hdr, rdata)
+	case TypeDS:
+		if len(rdata) > 4 {
+			return &dns.DS{Hdr: hdr, KeyTag: number(0), Algorithm: rdata[2], DigestType: rdata[3], Digest: hex.EncodeToString([]byte(rdata[4:]))}
+		}
+	case TypeRRSIG:
+		return rrsig(hdr, rdata)
+	}
+	return nil
+}
+
+// target reads RDATA, or the end of it, that is one name.
+func target(rdata string) (string, bool) {
+	if n := dnsname.Len(rdata); n == 0 || n != len(rdata) {
+		return "", false
+	}
+	return dnsname.Name(rdata).String(), true
+}
+
+func soa(hdr dns.RR_Header, rdata string) dns.RR {
+	from, to, _ := Names(TypeSOA, rdata)
+	if from == to || len(rdata) != to+20 {
+		return nil
+	}
+	second := dnsname.Len(rdata)
+	number := func(i int) uint32 {
+		b := rdata[to+4*i : to+4*i+4]
+		return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+	}
+	return &dns.SOA{
+		Hdr: hdr, Ns: dnsname.Name(rdata[:second]).String(), Mbox: dnsname.Name(rdata[second:to]).String(),
+		Serial: number(0), Refresh: number(1), Retry: number(2), Expire: number(3), Minttl: number(4),
+	}
+}
+
+// txt makes a TXT record whose strings are parts of rdata; it leaves those that
+// need escapes to miekg/dns.
+func txt(hdr dns.RR_Header, rdata string) dns.RR {
+	n := 0
+	for i := 0; i < len(rdata); n++ {
+		end := i + 1 + int(rdata[i])
+		if end > len(rdata) {
+			return nil
+		}
+		for i++; i < end; i++ {
+			if c := rdata[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+				return nil
+			}
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	parts := make([]string, 0, n)
+	for i := 0; i < len(rdata); {
+		end := i + 1 + int(rdata[i])
+		parts = append(parts, rdata[i+1:end])
+		i = end
+	}
+	return &dns.TXT{Hdr: hdr, Txt: parts}
+}
+
+func rrsig(hdr dns.RR_Header, rdata string) dns.RR {
+	from, to, _ := Names(TypeRRSIG, rdata)
+	if from == to || to == len(rdata) {
+		return nil
+	}
+	b := []byte(rdata)
+	return &dns.RRSIG{
+		Hdr: hdr, TypeCovered: binary.BigEndian.Uint16(b), Algorithm: b[2], Labels: b[3],
+		OrigTtl: binary.BigEndian.Uint32(b[4:]), Expiration: binary.BigEndian.Uint32(b[8:]), Inception: binary.BigEndian.Uint32(b[12:]),
+		KeyTag: binary.BigEndian.Uint16(b[16:]), SignerName: dnsname.Name(rdata[from:to]).String(),
+		Signature: base64.StdEncoding.EncodeToString(b[to:]),
+	}
 }

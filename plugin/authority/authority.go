@@ -1,0 +1,166 @@
+// Package authority answers from authoritative zones that it reads from master
+// files. It is an adapter: package zone decides the answers, package zonedb
+// keeps the zones, and this package makes messages of them for CoreDNS.
+package authority
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"github.com/coredns/coredns/plugin"
+	"github.com/coredns/coredns/plugin/metadata"
+	"github.com/coredns/coredns/plugin/pkg/fall"
+	clog "github.com/coredns/coredns/plugin/pkg/log"
+	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
+)
+
+const name = "authority"
+
+var log = clog.NewWithPlugin(name)
+
+// Authority is the handler of one server block. All its servers share the block.
+type Authority struct {
+	Next plugin.Handler
+	*block
+}
+
+// block is the zones of one server block.
+type block struct {
+	zones  map[dnsname.Name]*served // by origin in lower case
+	names  []string                 // the origins in presentation form, in the order of the Corefile
+	loaded atomic.Bool
+	known  atomic.Pointer[[]*listener]
+}
+
+// served is one zone of a block.
+type served struct {
+	origin string // in presentation form and lower case, with the final dot
+	index  int    // among the zones of the block
+	spec   zonedb.Spec
+	fall   fall.F
+	zone   *zonedb.Zone // set before the first query
+}
+
+// Name implements plugin.Handler.
+func (a *Authority) Name() string { return name }
+
+// Ready implements ready.Readiness: it is false while the zones are loaded for
+// the first time. A zone that cannot be loaded does not hold it back.
+func (a *Authority) Ready() bool { return a.loaded.Load() }
+
+// CacheBypassZones implements cache.ZoneBypasser: answers from our zones are not
+// cached, so that a change of a zone is seen at once.
+func (a *Authority) CacheBypassZones() []string { return a.names }
+
+// match gives the zone that is asked about a name, given in lower case, or nil:
+// the longest that the name is in; for DS at an apex the one above it, if that
+// is served too (RFC 4035 §3.1.4.1).
+func (b *block) match(name dnsname.Name, qtype uint16) *served {
+	var apex *served
+	for n := name; ; n = n.Parent() {
+		if z, ok := b.zones[n]; ok {
+			if qtype != dns.TypeDS || len(n) < len(name) || len(n) == 1 {
+				return z
+			}
+			apex = z
+		}
+		if len(n) == 1 {
+			return apex
+		}
+	}
+}
+
+// ServeDNS implements plugin.Handler.
+func (a *Authority) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	q := &r.Question[0]
+	t := newTask(r)
+	defer t.free()
+	t.listener = a.listener(ctx)
+	t.stream = t.listener.stream(w)
+	if err := t.parse(q.Name); err != nil {
+		return t.refuse(w, malformed)
+	}
+
+	z := a.match(t.folded, q.Qtype)
+	if z == nil || q.Qclass != dns.ClassINET {
+		return a.foreign(ctx, w, t)
+	}
+	if no, bad := t.check(z); bad {
+		return t.refuse(w, no)
+	}
+	if r.Opcode == dns.OpcodeNotify {
+		return t.acknowledge(w)
+	}
+	if t.pin(z) == nil {
+		return t.refuse(w, notLoaded)
+	}
+	a.answer(t, z)
+	if t.answer.Kind == zone.NXDomain && len(t.answer.Answer) == 0 && a.Next != nil && len(z.fall.Zones) > 0 && z.fall.Through(q.Name) {
+		return plugin.NextOrFailure(name, a.Next, ctx, w, r)
+	}
+	if source := t.answer.Wildcard; source != "" && metadata.ValueFuncs(ctx) != nil {
+		text := source.String()
+		metadata.SetValueFunc(ctx, "zone/wildcard", func() string { return text })
+	}
+	return a.reply(ctx, w, t, z)
+}
+
+// answer looks the question up in z and goes on where a chain of CNAMEs leads to
+// another zone of the block.
+func (a *Authority) answer(t *task, z *served) {
+	t.pin(z).Lookup(&t.query, &t.answer)
+	for {
+		next := t.answer.Next
+		if next == "" {
+			next = t.belowCut()
+		}
+		if next == "" {
+			return
+		}
+		t.fold(next)
+		to := a.match(t.folded, t.query.Type)
+		if to == nil || to == z {
+			return
+		}
+		s := t.pin(to)
+		if s == nil {
+			return
+		}
+		t.undoReferral()
+		t.answer.Next = next
+		z = to
+		s.Continue(&t.query, &t.answer)
+	}
+}
+
+// foreign passes on what is not about a zone of ours, or refuses it if nobody is
+// behind us. Updates are not passed on: plugins that have not asked for them
+// take them for queries.
+func (a *Authority) foreign(ctx context.Context, w dns.ResponseWriter, t *task) (int, error) {
+	switch {
+	case t.request.Opcode == dns.OpcodeUpdate:
+		return t.refuse(w, notOurs.as(dns.RcodeNotAuth))
+	case a.Next != nil:
+		return plugin.NextOrFailure(name, a.Next, ctx, w, t.request)
+	case t.request.Opcode == dns.OpcodeNotify:
+		return t.refuse(w, notOurs.as(dns.RcodeNotAuth))
+	default:
+		return t.refuse(w, notOurs)
+	}
+}
+
+// write sends a message.
+func write(w dns.ResponseWriter, m *dns.Msg) (int, error) {
+	err := w.WriteMsg(m)
+	var pack *dns.Error
+	if errors.As(err, &pack) {
+		return dns.RcodeServerFailure, err
+	}
+	// Any other error means that the client is gone.
+	return dns.RcodeSuccess, nil
+}

@@ -1,0 +1,100 @@
+package authority
+
+import (
+	"github.com/coredns/coredns/plugin"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
+)
+
+var (
+	answersTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "answers_total",
+		Help:      "Answers from zones, by kind: success, nodata, nxdomain, delegation or yxdomain.",
+	}, []string{"server", "zone", "kind"})
+
+	refusedTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "refused_total",
+		Help:      "Requests that got an error instead of an answer, by reason.",
+	}, []string{"server", "reason"})
+
+	truncatedTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "truncated_total",
+		Help:      "Answers over UDP that did not fit and tell the client to use TCP.",
+	}, []string{"server"})
+
+	loadSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "load_duration_seconds",
+		Help:      "Time to read a zone, by result: ok or error.",
+		Buckets:   prometheus.ExponentialBuckets(0.001, 4, 9), // 1 ms to 65 s
+	}, []string{"result"})
+)
+
+// The metrics of the zones are made when they are asked for, so that they are
+// those of the zones that live.
+var (
+	zonesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zones"),
+		"Zones by state: current, stale (the file is broken, the version before it is served) or failed (SERVFAIL).", []string{"state"}, nil)
+	serialDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zone_serial"),
+		"Serial of the version in service.", []string{"zone", "file"}, nil)
+	recordsDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zone_records"),
+		"Resource records of the version in service.", []string{"zone", "file"}, nil)
+	failedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zone_load_failed"),
+		"1 if the file as it is now could not be loaded, else 0.", []string{"zone", "file"}, nil)
+)
+
+func init() { prometheus.MustRegister(zonesCollector{zonedb.Process}) }
+
+// zonesCollector implements prometheus.Collector for the zones of a registry.
+type zonesCollector struct{ db *zonedb.DB }
+
+// Describe implements prometheus.Collector.
+func (zonesCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- zonesDesc
+	ch <- serialDesc
+	ch <- recordsDesc
+	ch <- failedDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c zonesCollector) Collect(ch chan<- prometheus.Metric) {
+	states := map[string]int{"current": 0, "stale": 0, "failed": 0}
+	type labels struct{ zone, file string }
+	seen := make(map[labels]bool) // one file can be live under two sets of options
+	for _, z := range c.db.Zones() {
+		s, err := z.Snapshot(), z.Err()
+		state, failed := "current", 0.0
+		switch {
+		case s == nil:
+			state = "failed"
+		case err != nil:
+			state = "stale"
+		}
+		if err != nil {
+			failed = 1
+		}
+		states[state]++
+		l := labels{z.Spec().Origin.String(), z.Spec().Path}
+		if seen[l] {
+			continue
+		}
+		seen[l] = true
+		ch <- prometheus.MustNewConstMetric(failedDesc, prometheus.GaugeValue, failed, l.zone, l.file)
+		if s != nil {
+			ch <- prometheus.MustNewConstMetric(serialDesc, prometheus.GaugeValue, float64(s.Serial()), l.zone, l.file)
+			ch <- prometheus.MustNewConstMetric(recordsDesc, prometheus.GaugeValue, float64(s.Records()), l.zone, l.file)
+		}
+	}
+	for state, n := range states {
+		ch <- prometheus.MustNewConstMetric(zonesDesc, prometheus.GaugeValue, float64(n), state)
+	}
+}

@@ -1,0 +1,59 @@
+package zonedb
+
+import (
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// clockStep is how far the clock of a file system may be behind: two changes
+// within it can leave the same modification time.
+const clockStep = 100 * time.Millisecond
+
+// stamp tells versions of a file apart without reading it.
+type stamp struct {
+	path string
+	info fs.FileInfo // nil if there is no such file, or it cannot be looked at
+	racy bool        // it may have changed without a trace after this was taken
+}
+
+// take looks at a file that is read, or was read, at a time not before now.
+func take(path string, now time.Time) stamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{path: path}
+	}
+	return stamp{path, info, info.ModTime().After(now.Add(-clockStep))}
+}
+
+func takeAll(paths []string, now time.Time) []stamp {
+	s := make([]stamp, len(paths))
+	for i, p := range paths {
+		s[i] = take(p, now)
+	}
+	return s
+}
+
+// again takes the stamps of the same files now.
+func again(old []stamp) []stamp {
+	now := time.Now()
+	s := make([]stamp, len(old))
+	for i := range old {
+		s[i] = take(old[i].path, now)
+	}
+	return s
+}
+
+// unchanged tells whether files are the same at two times, the earlier first.
+func unchanged(earlier, later []stamp) bool {
+	return slices.EqualFunc(earlier, later, func(a, b stamp) bool {
+		switch {
+		case a.path != b.path || a.racy:
+			return false
+		case a.info == nil || b.info == nil:
+			return a.info == nil && b.info == nil
+		}
+		return a.info.Size() == b.info.Size() && a.info.ModTime().Equal(b.info.ModTime()) && os.SameFile(a.info, b.info)
+	})
+}
