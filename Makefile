@@ -55,8 +55,8 @@ $(TOOLS): test/tools/go.mod test/tools/go.sum
 	@touch $(TOOLS)
 
 fuzz: ## runs every fuzz target for FUZZTIME (60s)
-	@$(GO) test -list '^Fuzz' ./... \
-		| awk '/^Fuzz/ { names = names " " $$1 } /^ok/ { n = split(names, f, " "); for (i = 1; i <= n; i++) print $$2, f[i]; names = "" }' \
+	@targets=$$($(GO) test -list '^Fuzz' ./...); \
+		awk '/^Fuzz/ { f[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, f[i]; n = 0 }' <<<"$$targets" \
 		| while read -r package name; do \
 			echo "$$package $$name"; \
 			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null; \
