@@ -39,6 +39,8 @@ const maxRDATA = 65535
 //	N E e  hex digits in groups: 4 of 4, 6 of 2, 8 of 2
 //	x b z  hex, base64 up to the end; z may be missing
 //	B M    bit map of types up to the end; M has at least one
+//	w      gateway type, algorithm and gateway of IPSECKEY
+//	r      discovery bit, type and relay of AMTRELAY
 //	L      all of LOC
 var forms = [...]string{
 	dns.TypeA:          "a",
@@ -76,6 +78,7 @@ var forms = [...]string{
 	dns.TypeDNAME:      "n",
 	dns.TypeDS:         "2g1x",
 	dns.TypeSSHFP:      "11x",
+	dns.TypeIPSECKEY:   "1wz",
 	dns.TypeRRSIG:      "Tg14dd2nb",
 	dns.TypeNSEC:       "nM",
 	dns.TypeDNSKEY:     "21gb",
@@ -105,6 +108,7 @@ var forms = [...]string{
 	dns.TypeURI:        "22v",
 	dns.TypeCAA:        "1kv",
 	dns.TypeAVC:        "S",
+	dns.TypeAMTRELAY:   "1r",
 	dns.TypeRESINFO:    "S",
 }
 
@@ -126,7 +130,7 @@ var expected = map[byte]string{
 	'S': "a string", 'T': "an RR type", 'g': "an algorithm", 'c': "a certificate type", 'd': "a time",
 	'N': "four groups of four hex digits", 'E': "six groups of two hex digits", 'e': "eight groups of two hex digits",
 	'k': "a tag", 'v': "a string", 'p': "a salt", 'h': "a hash", 'x': "hex digits", 'b': "base64", 'M': "an RR type",
-	'L': "a latitude",
+	'L': "a latitude", 'w': "a gateway type", 'r': "a discovery bit",
 }
 
 // Reasons why RDATA is refused.
@@ -272,6 +276,10 @@ func (s *scanner) field(typ uint16, f byte) error {
 		return s.bitMap(typ)
 	case 'L':
 		return s.location(typ)
+	case 'w':
+		return s.gateway(typ)
+	case 'r':
+		return s.relay(typ)
 	}
 	if err != nil {
 		return s.fault(typ, "%s: %w", s.token(), err)
@@ -686,6 +694,9 @@ func reason(err error) error {
 	if i := strings.LastIndex(text, " at line: "); i >= 0 {
 		text = text[:i]
 	}
+	if near, ok := strings.CutPrefix(text, ": "); ok { // some reasons get lost there
+		text = "bad RDATA before " + near
+	}
 	return errors.New(text)
 }
 
@@ -760,6 +771,18 @@ func fieldLen(f byte, rdata []byte) (int, bool) {
 		return 16, true
 	case 'L':
 		return 16, len(rdata) > 0 && rdata[0] == 0
+	case 'w':
+		if len(rdata) < 2 {
+			return 0, false
+		}
+		n, ok := gatewayLen(rdata[0], rdata[2:])
+		return 2 + n, ok
+	case 'r':
+		if len(rdata) == 0 {
+			return 0, false
+		}
+		n, ok := gatewayLen(rdata[0]&0x7f, rdata[1:])
+		return 1 + n, ok
 	case 'o':
 		if len(rdata) == 0 {
 			return 0, true
