@@ -2,32 +2,144 @@ package interop
 
 import (
 	"fmt"
-	"os"
+	"maps"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/test/pslzone"
 	"github.com/trustdns/trustdns/test/server"
 )
 
 func TestMain(m *testing.M) { server.Main(m) }
 
 // shown is how many differences a failing run prints.
-var shown = 20
+const shown = 20
 
-// startPeers starts the three peers for the zones.
-func startPeers(t *testing.T, zones []server.Zone) []*server.Server {
-	t.Helper()
-	server.Require(t, "named", "knotd", "nsd")
-	return []*server.Server{server.StartNamed(t, zones), server.StartKnotd(t, zones), server.StartNSD(t, zones)}
+// A set of zones is served together: the tricky ones with the zone of the public suffix list, and the root, which
+// would leave no name outside of all zones.
+type zoneSet struct {
+	name  string
+	zones []server.Zone
 }
 
-// replies asks a server all questions and returns its replies in order.
+func zoneSets(t *testing.T) []zoneSet {
+	t.Helper()
+	files, err := filepath.Glob("../testdata/zones/*.zone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tricky := zoneSet{name: "tricky"}
+	for _, f := range files {
+		tricky.zones = append(tricky.zones, server.Zone{Origin: strings.TrimSuffix(filepath.Base(f), ".zone"), File: f})
+	}
+	server.RequireFile(t, pslzone.List, pslzone.Debian)
+	tricky.zones = append(tricky.zones, server.Zone{Origin: pslzone.Origin, File: pslzone.File(t)})
+	root := zoneSet{name: "root", zones: []server.Zone{{Origin: ".", File: "../testdata/zones/root/root.zone"}}}
+	return []zoneSet{tricky, root}
+}
+
+// startAll starts ours and, in the order of [all], the peers.
+func startAll(t *testing.T, zones []server.Zone) (ours *server.Server, peers []*server.Server) {
+	t.Helper()
+	server.Require(t, "named", "knotd", "nsd")
+	var origins []string
+	for _, z := range zones {
+		origins = append(origins, z.Origin)
+	}
+	peers = []*server.Server{server.StartNamed(t, zones), server.StartKnotd(t, zones), server.StartNSD(t, zones)}
+	return server.StartOurs(t, server.Corefile(t, zones), origins...), peers
+}
+
+// TestAnswers asks ours and the peers the same questions and compares the replies.
+func TestAnswers(t *testing.T) {
+	began := time.Now()
+	run := tally{variants: map[*variant]int{}, kinds: map[string]int{}}
+	for _, set := range zoneSets(t) {
+		ours, peers := startAll(t, set.zones)
+		run.peers = fmt.Sprintf("%s, %s, %s", peers[0].Name, peers[1].Name, peers[2].Name)
+		for _, z := range set.zones {
+			run.compare(t, readContent(t, z, peers[0]), ours, peers)
+		}
+		ours.Stop()
+		for _, p := range peers {
+			p.Stop()
+		}
+	}
+	t.Logf("interop: %d queries × %d zones compared with %s: %d differences, %d answers by %d accepted variants, %d sent again, %v",
+		run.queries, run.zones, run.peers, run.differences, run.accepted, len(run.variants), run.again, time.Since(began).Round(time.Second))
+	for _, kind := range slices.Sorted(maps.Keys(run.kinds)) {
+		t.Errorf("%d × %s", run.kinds[kind], kind)
+	}
+	for i := range variants {
+		v := &variants[i]
+		if run.variants[v] == 0 {
+			t.Errorf("variant %q fits nothing any more: remove it", v.name)
+			continue
+		}
+		t.Logf("%7d × %s: %s", run.variants[v], v.name, v.reason)
+	}
+}
+
+// A tally sums up a run.
+type tally struct {
+	peers                                        string
+	queries, zones, differences, accepted, again int
+	shown                                        int
+	variants                                     map[*variant]int
+	kinds                                        map[string]int // of differences
+}
+
+// compare asks all servers everything about one zone.
+func (run *tally) compare(t *testing.T, zone *content, ours *server.Server, peers []*server.Server) {
+	t.Helper()
+	queries := generate(zone)
+	servers := append([]*server.Server{ours}, peers...)
+	got := make([][]reply, len(servers))
+	again := make([]int, len(servers))
+	errs := make([]error, len(servers))
+	var wg sync.WaitGroup
+	for i, s := range servers {
+		wg.Go(func() { got[i], again[i], errs[i] = replies(s, queries) })
+	}
+	wg.Wait()
+	for i, err := range errs {
+		if err != nil {
+			t.Fatalf("zone %s: %v", zone.origin, err)
+		}
+		run.again += again[i]
+	}
+	run.zones++
+	run.queries += len(queries)
+	for i, q := range queries {
+		s := &situation{zone: zone, q: q, named: &got[1][i], knotd: &got[2][i], nsd: &got[3][i]}
+		wrong, used := s.judge(&got[0][i])
+		for _, v := range used {
+			run.variants[v]++
+		}
+		switch {
+		case len(wrong) > 0:
+			run.differences++
+			kind := zone.origin + " " + strings.Join(wrong, "; ")
+			if run.kinds[kind]++; run.kinds[kind] <= 2 && run.shown < shown {
+				run.shown++
+				t.Error(s.difference(&got[0][i], wrong))
+			}
+		case len(used) > 0:
+			run.accepted++
+		}
+	}
+}
+
+// replies asks a server all questions and returns its replies in order, and how many had to be sent again.
 func replies(s *server.Server, queries []query) ([]reply, int, error) {
 	out := make([]reply, len(queries))
-	retries := 0
+	again := 0
 	for _, network := range []string{"udp", "tcp"} {
 		var index []int
 		var msgs [][]byte
@@ -41,11 +153,11 @@ func replies(s *server.Server, queries []query) ([]reply, int, error) {
 			}
 			index, msgs = append(index, i), append(msgs, b)
 		}
-		raw, again, err := ask(network, s.Addr, msgs)
+		raw, n, err := ask(network, s.Addr, msgs)
 		if err != nil {
 			return nil, 0, fmt.Errorf("%s over %s: %w", s.Name, network, err)
 		}
-		retries += again
+		again += n
 		for k, b := range raw {
 			r, err := parse(b)
 			if err != nil {
@@ -54,69 +166,55 @@ func replies(s *server.Server, queries []query) ([]reply, int, error) {
 			out[index[k]] = r
 		}
 	}
-	return out, retries, nil
+	return out, again, nil
 }
 
-// TestPeers compares the peers with each other: where they disagree, the table of variants must say who is right.
-func TestPeers(t *testing.T) {
-	if n, err := strconv.Atoi(os.Getenv("SHOW")); err == nil {
-		shown = n
-	}
-	zones := loadZones(t)
-	servers := startPeers(t, zones)
-	total, differences := 0, 0
-	counts := map[string]int{}
-	for _, z := range zones {
-		c := readContent(t, z, servers[0])
-		queries := generate(c)
-		total += len(queries)
-		got := make([][]reply, len(servers))
-		var wg sync.WaitGroup
-		for i, s := range servers {
-			wg.Go(func() {
-				rs, retries, err := replies(s, queries)
-				if err != nil {
-					t.Error(err)
-				}
-				if retries > 0 {
-					t.Logf("%s: zone %s: %d questions sent again", s.Name, z.Origin, retries)
-				}
-				got[i] = rs
-			})
-		}
-		wg.Wait()
-		if got[0] == nil || got[1] == nil || got[2] == nil {
-			t.FailNow()
-		}
-		for i, q := range queries {
-			s := &situation{zone: c, q: q, named: &got[0][i], knotd: &got[1][i], nsd: &got[2][i]}
-			var wrong []string
-			for _, a := range aspectNames {
-				if s.disagree(a.aspect) {
-					v := s.explain(a.aspect)
-					if v == nil {
-						wrong = append(wrong, a.name)
-						continue
-					}
-					counts[v.name]++
-				}
-			}
-			if len(wrong) > 0 {
-				key := z.Origin + " " + strings.Join(wrong, ",")
-				counts[key]++
-				if counts[key]%97 == 1 {
-					differences++
-					if differences < shown {
-						t.Errorf("%s", s.difference(nil, wrong))
-					}
+// TestTransfers compares what the servers hand out by AXFR.
+func TestTransfers(t *testing.T) {
+	for _, set := range zoneSets(t) {
+		ours, peers := startAll(t, set.zones)
+		for _, z := range set.zones {
+			have := canonical(transfer(t, z, ours))
+			for _, p := range peers {
+				want := canonical(transfer(t, z, p))
+				missing, extra := apart(want, have), apart(have, want)
+				if len(missing)+len(extra) > 0 || len(have) != len(want) {
+					t.Errorf("zone %s: %d RRs, %s has %d; missing %.5q, extra %.5q", z.Origin, len(have), p.Name, len(want), missing, extra)
 				}
 			}
 		}
 	}
-	var keys []string
-	for k, n := range counts {
-		keys = append(keys, fmt.Sprintf("%7d %s", n, k))
+}
+
+// apart returns the first few RRs of a, sorted, that are not in b, sorted.
+func apart(a, b section) []string {
+	var out []string
+	for _, rr := range a {
+		if _, found := slices.BinarySearch(b, rr); !found && len(out) < 5 {
+			out = append(out, strings.ReplaceAll(rr, "\t", " "))
+		}
 	}
-	slices.Sort(keys)
-	t.Logf("%d queries\n%s", total, strings.Join(keys, "\n"))
+	return out
+}
+
+// transfer returns the RRs of a zone by AXFR, the SOA at the end left out.
+func transfer(t testing.TB, z server.Zone, from *server.Server) []dns.RR {
+	t.Helper()
+	m := new(dns.Msg)
+	m.SetAxfr(dns.Fqdn(z.Origin))
+	envelopes, err := new(dns.Transfer).In(m, from.Addr.String())
+	if err != nil {
+		t.Fatalf("zone %s from %s: %v", z.Origin, from.Name, err)
+	}
+	var rrs []dns.RR
+	for e := range envelopes {
+		if e.Error != nil {
+			t.Fatalf("zone %s from %s: %v", z.Origin, from.Name, e.Error)
+		}
+		rrs = append(rrs, e.RR...)
+	}
+	if len(rrs) < 2 {
+		t.Fatalf("zone %s from %s: %d RRs", z.Origin, from.Name, len(rrs))
+	}
+	return rrs[:len(rrs)-1]
 }
