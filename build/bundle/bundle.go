@@ -8,4 +8,6 @@ import (
 	// Every plugin of upstream. With -slim the build lists them one by one,
 	// without those that link a cloud SDK.
 	_ "github.com/coredns/coredns/core/plugin"
+
+	_ "github.com/trustdns/trustdns/plugin/authority"
 )
