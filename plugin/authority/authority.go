@@ -104,7 +104,7 @@ func (a *Authority) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.M
 		return plugin.NextOrFailure(name, a.Next, ctx, w, r)
 	}
 	if source := t.answer.Wildcard; source != "" && metadata.ValueFuncs(ctx) != nil {
-		text := source.String()
+		text := source.Fold().String()
 		metadata.SetValueFunc(ctx, "zone/wildcard", func() string { return text })
 	}
 	return a.reply(ctx, w, t, z)

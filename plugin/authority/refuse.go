@@ -12,7 +12,7 @@ import (
 type refusal struct {
 	reason string // in the metric
 	rcode  int
-	code   uint16 // extended DNS error (RFC 8914)
+	code   uint16 // extended DNS error (RFC 8914); 0 without text: none
 	text   string // of it; short, as the client may not be who it says
 }
 
@@ -128,7 +128,7 @@ func (t *task) refuse(w dns.ResponseWriter, n refusal) (int, error) {
 	t.listener.refused(n.reason)
 	m := t.newMessage()
 	m.Rcode = n.rcode
-	if t.opt != nil {
+	if t.opt != nil && (n.code != dns.ExtendedErrorCodeOther || n.text != "") {
 		m.Extra = append(m.records[:0], t.newOPT(&dns.EDNS0_EDE{InfoCode: n.code, ExtraText: n.text}))
 	}
 	return write(w, &m.Msg)

@@ -3,6 +3,7 @@ package authority
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -63,12 +64,14 @@ const maxWarnings = 20
 // report logs what came of a load.
 func report(r zonedb.Report) {
 	origin := r.Spec.Origin
-	for i, w := range r.Warnings {
-		if i == maxWarnings {
-			log.Warningf("%s: %d more warnings", origin, len(r.Warnings)-i)
-			break
+	if r.Err == nil { // else they are in the error
+		for i, w := range r.Warnings {
+			if i == maxWarnings {
+				log.Warningf("%s: %d more warnings", origin, len(r.Warnings)-i)
+				break
+			}
+			log.Warningf("%s: %s", origin, w)
 		}
-		log.Warningf("%s: %s", origin, w)
 	}
 	result := "ok"
 	switch {
@@ -91,61 +94,129 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 
 // directive is one use of authority in a block.
 type directive struct {
+	place   string // file:line
 	file    string
 	options zonefile.Options
 	fall    fall.F
-	seen    map[string]bool
+}
+
+// errorf gives an error that names the place of the directive, where the one of
+// the current token would mislead.
+func (d *directive) errorf(format string, args ...any) error {
+	return fmt.Errorf("%s - Error during parsing: "+format, append([]any{d.place}, args...)...)
 }
 
 // parse reads all directives of a server block.
 func parse(c *caddy.Controller) (*block, error) {
 	b := &block{zones: make(map[dnsname.Name]*served)}
+	around, err := blockZones(c)
+	if err != nil {
+		return nil, err
+	}
 	places := make(map[dnsname.Name]string)
 	for c.Next() {
-		place := fmt.Sprintf("%s:%d", c.File(), c.Line())
-		args := c.RemainingArgs()
-		for _, arg := range args {
-			if len(plugin.Host(arg).NormalizeExact()) == 0 {
-				return nil, c.Errf("%q is not a zone", arg)
-			}
-		}
-		origins := plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys)
-		d, err := parseDirective(c)
+		d := &directive{place: fmt.Sprintf("%s:%d", c.File(), c.Line())}
+		origins, err := zones(c, c.RemainingArgs())
 		if err != nil {
 			return nil, err
 		}
+		if len(origins) == 0 {
+			origins = around
+		}
+		if err := d.parse(c); err != nil {
+			return nil, err
+		}
 		for _, origin := range origins {
-			n, err := dnsname.Parse(origin, dnsname.Root)
-			if err != nil {
-				return nil, c.Errf("zone %q: %v", origin, err)
+			text := origin.String()
+			if first, ok := places[origin]; ok {
+				return nil, d.errorf("zone %s is there already, at %s", text, first)
 			}
-			n = n.Fold()
-			if first, ok := places[n]; ok {
-				return nil, c.Errf("zone %s is there already, at %s", origin, first)
+			places[origin] = d.place
+			switch reached(origin, around) {
+			case unreached:
+				return nil, d.errorf("no query for zone %s comes here: the server block is for %s", text, join(around))
+			case partly:
+				log.Warningf("%s: %s: queries for the apex do not come here: the server block is for %s", text, d.place, join(around))
 			}
-			places[n] = place
 			path, err := d.path(origin, dnsserver.GetConfig(c).Root)
 			if err != nil {
-				return nil, c.Err(err.Error())
+				return nil, d.errorf("file: %w", err)
 			}
-			b.zones[n] = &served{
-				origin: origin, index: len(b.names), fall: d.fall,
-				spec: zonedb.Spec{Origin: n, Path: path, Options: d.options},
+			b.zones[origin] = &served{
+				origin: text, index: len(b.names), fall: d.fall,
+				spec: zonedb.Spec{Origin: origin, Path: path, Options: d.options},
 			}
-			b.names = append(b.names, origin)
+			b.names = append(b.names, text)
 		}
 	}
 	return b, nil
 }
 
-func parseDirective(c *caddy.Controller) (*directive, error) {
-	d := &directive{seen: make(map[string]bool)}
+// blockZones gives the zones of the server block, each once.
+func blockZones(c *caddy.Controller) ([]dnsname.Name, error) {
+	origins, err := zones(c, c.ServerBlockKeys)
+	slices.Sort(origins)
+	return slices.Compact(origins), err
+}
+
+// zones reads zones, or networks in CIDR notation that stand for reverse zones.
+func zones(c *caddy.Controller, args []string) ([]dnsname.Name, error) {
+	var origins []dnsname.Name
+	for _, arg := range args {
+		normal := plugin.Host(arg).NormalizeExact()
+		if len(normal) == 0 {
+			return nil, c.Errf("%q is not a zone", arg)
+		}
+		for _, s := range normal {
+			n, err := dnsname.Parse(s, dnsname.Root)
+			if err != nil {
+				return nil, c.Errf("zone %v", err)
+			}
+			origins = append(origins, n.Fold())
+		}
+	}
+	return origins, nil
+}
+
+// reach tells which queries for a zone come to a server block.
+type reach int
+
+const (
+	unreached reach = iota
+	partly
+	wholly
+)
+
+func reached(origin dnsname.Name, around []dnsname.Name) reach {
+	r := unreached
+	for _, z := range around {
+		if origin.IsBelow(z) {
+			return wholly
+		}
+		if z.IsBelow(origin) {
+			r = partly
+		}
+	}
+	return r
+}
+
+func join(names []dnsname.Name) string {
+	s := make([]string, len(names))
+	for i, n := range names {
+		s[i] = n.String()
+	}
+	return strings.Join(s, " ")
+}
+
+// parse reads the properties.
+func (d *directive) parse(c *caddy.Controller) error {
+	seen := make(map[string]bool)
 	for c.NextBlock() {
 		property := c.Val()
-		if d.seen[property] {
-			return nil, c.Errf("property %q is given twice", property)
+		if seen[property] {
+			return c.Errf("property %q is given twice", property)
 		}
-		d.seen[property] = true
+		seen[property] = true
 		var err error
 		switch property {
 		case "file":
@@ -155,47 +226,49 @@ func parseDirective(c *caddy.Controller) (*directive, error) {
 		case "limits":
 			err = d.parseLimits(c)
 		case "fallthrough":
-			d.fall.SetZonesFromArgs(c.RemainingArgs())
+			args := c.RemainingArgs()
+			if _, err = zones(c, args); err == nil {
+				d.fall.SetZonesFromArgs(args)
+			}
 		default:
 			err = c.Errf("unknown property %q", property)
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if d.file == "" {
-		return nil, c.Err("property \"file\" is missing: where is the zone read from?")
+		return d.errorf("property \"file\" is missing")
 	}
-	return d, nil
+	return nil
 }
 
 func (d *directive) parseFile(c *caddy.Controller) error {
 	args := c.RemainingArgs()
-	if len(args) == 0 || args[0] == "" {
+	switch {
+	case len(args) == 0 || args[0] == "":
 		return c.Err("file: the path is missing")
-	}
-	d.file = args[0]
-	if len(args) > 2 {
+	case len(args) > 2:
 		return c.Errf("file: unexpected %q", args[2])
-	}
-	if len(args) == 2 && args[1] != "source" {
+	case len(args) == 2 && args[1] != "source":
 		return c.Errf("file: unknown kind %q, only \"source\" is known", args[1])
 	}
+	d.file = args[0]
 	return nil
 }
 
 func (d *directive) parseCheck(c *caddy.Controller) error {
 	args := c.RemainingArgs()
 	if len(args) != 1 || args[0] != "warn" && args[0] != "strict" {
-		return c.Errf("check: want warn or strict, not %q", strings.Join(args, " "))
+		return c.Errf("check: want \"warn\" or \"strict\", not %q", strings.Join(args, " "))
 	}
 	d.options.Strict = args[0] == "strict"
 	return nil
 }
 
 func (d *directive) parseLimits(c *caddy.Controller) error {
-	if len(c.RemainingArgs()) > 0 {
-		return c.Errf("limits: want a block in braces, not %q", c.Val())
+	if args := c.RemainingArgs(); len(args) > 0 {
+		return c.Errf("limits: want a block in braces, not %q", strings.Join(args, " "))
 	}
 	seen := make(map[string]bool)
 	for c.NextBlock() {
@@ -215,7 +288,7 @@ func (d *directive) parseLimits(c *caddy.Controller) error {
 		seen[limit] = true
 		args := c.RemainingArgs()
 		if len(args) != 1 {
-			return c.Errf("limits: want one number after %s", limit)
+			return c.Errf("limits: want one number after %q", limit)
 		}
 		n, err := strconv.Atoi(args[0])
 		if err != nil || n < 1 {
@@ -224,20 +297,20 @@ func (d *directive) parseLimits(c *caddy.Controller) error {
 		*to = n
 	}
 	if len(seen) == 0 {
-		return c.Err("limits: no limit given")
+		return c.Err("limits: no limit is given")
 	}
 	return nil
 }
 
 // path gives the file of a zone.
-func (d *directive) path(origin, root string) (string, error) {
+func (d *directive) path(origin dnsname.Name, root string) (string, error) {
 	path := d.file
 	if strings.Contains(path, "{zone}") {
-		zone := strings.TrimSuffix(origin, ".")
-		if zone == "" || strings.ContainsAny(zone, `/\`) {
-			return "", fmt.Errorf("zone %s cannot stand for {zone} in a path: name its file", origin)
+		text := strings.TrimSuffix(origin.String(), ".")
+		if text == "" || strings.ContainsAny(text, `/\`) {
+			return "", fmt.Errorf("the name of zone %s cannot stand in a path: write the path without {zone}", origin)
 		}
-		path = strings.ReplaceAll(path, "{zone}", zone)
+		path = strings.ReplaceAll(path, "{zone}", text)
 	}
 	if !filepath.IsAbs(path) && root != "" {
 		path = filepath.Join(root, path)

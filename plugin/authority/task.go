@@ -58,7 +58,7 @@ func (t *task) parse(name string) error {
 	if err != nil {
 		return err
 	}
-	t.query = zone.Query{Name: view(b), Type: t.request.Question[0].Qtype, DO: t.opt != nil && t.opt.Do()}
+	t.query = zone.Query{Name: view(b), Type: t.request.Question[0].Qtype, DO: t.opt != nil && t.opt.Do(), All: t.stream}
 	t.fold(t.query.Name)
 	return nil
 }
@@ -117,28 +117,45 @@ func (t *task) undoReferral() {
 // limit gives the size of the largest response to the request, in octets, and
 // makes the writers above us, which go by the OPT record of the request, come to
 // the same one.
-func (t *task) limit(ctx context.Context) int {
-	limit := wire.MaxMessage
+func (t *task) limit() int {
 	switch {
-	case !t.stream && t.opt == nil:
-		limit = wire.MinUDP
-	case !t.stream:
-		limit = min(max(wire.MinUDP, int(t.opt.UDPSize())), wire.MaxUDP)
-		if int(t.opt.UDPSize()) > limit {
-			t.opt.SetUDPSize(wire.MaxUDP)
+	case t.stream:
+		if t.opt != nil && t.listener.quic {
+			t.opt.SetUDPSize(wire.MaxMessage)
 		}
-	case t.opt != nil && t.listener.quic:
-		t.opt.SetUDPSize(wire.MaxMessage)
+		return wire.MaxMessage
+	case t.opt == nil:
+		return wire.MinUDP
 	}
-	if key, ok := tsig.ValidatedKeyName(ctx); ok {
-		limit -= tsigSize + len(key)
+	size := int(t.opt.UDPSize())
+	if size > wire.MaxUDP {
+		t.opt.SetUDPSize(wire.MaxUDP)
 	}
-	return limit
+	return min(max(size, wire.MinUDP), wire.MaxUDP)
 }
 
-// tsigSize is the greatest size of a TSIG record without the name of its key
-// (RFC 8945 §4.2): owner's root, fixed fields, algorithm name, MAC, other data.
-const tsigSize = 1 + 10 + 26 + 16 + 64 + 6
+// Sizes of records and options at the end of a response, in octets.
+const (
+	optSize         = 11                    // OPT without options (RFC 6891 §6.1.2)
+	zoneVersionSize = 4 + 6                 // ZONEVERSION with a serial (RFC 9660 §2)
+	tsigSize        = 10 + 26 + 16 + 64 + 6 // TSIG without the name of its key, at most (RFC 8945 §4.2)
+)
+
+// reserve gives the room for records that are added to the response after its
+// sections: the OPT record, and the TSIG record where the plugin tsig signs.
+func (t *task) reserve(ctx context.Context, opt *dns.OPT) int {
+	n := 0
+	if t.opt != nil {
+		n += optSize
+	}
+	if opt != nil {
+		n += zoneVersionSize
+	}
+	if key, ok := tsig.ValidatedKeyName(ctx); ok {
+		n += tsigSize + len(key) + 1
+	}
+	return n
+}
 
 // message is a response and the parts of it that most have, in one piece.
 type message struct {
@@ -163,23 +180,20 @@ func (t *task) newMessage() *message {
 
 // reply sends the answer, which comes from z and maybe further zones.
 func (a *Authority) reply(ctx context.Context, w dns.ResponseWriter, t *task, z *served) (int, error) {
-	limit := t.limit(ctx)
-	opt := t.options(z)
-	if opt != nil {
-		limit -= zoneVersionSize
-	}
 	m := t.newMessage()
+	opt := t.options(z)
+	limit, reserve := t.limit(), t.reserve(ctx, opt)
 	size, records := t.measure()
-	fits := size <= limit
+	fits := size+reserve <= limit
 	if fits {
 		t.fill(m, records)
 	} else {
-		fits = t.fit(m, limit)
+		fits = t.fit(m, limit, reserve)
 	}
-	if !fits && t.query.All { // one RRset will do (RFC 8482)
+	if !fits && t.query.All { // one RRset will do (RFC 8482 §4.1)
 		t.query.All = false
 		a.answer(t, z)
-		fits = t.fit(m, limit)
+		fits = t.fit(m, limit, reserve)
 	}
 	if !fits {
 		return t.refuse(w, tooLarge)
@@ -194,13 +208,10 @@ func (a *Authority) reply(ctx context.Context, w dns.ResponseWriter, t *task, z 
 	return write(w, &m.Msg)
 }
 
-// measure gives an upper bound for the size of the response, without options,
-// and the number of its records.
+// measure gives an upper bound for the size of the response without OPT and TSIG
+// records, in octets, and the number of its records.
 func (t *task) measure() (size, records int) {
 	size = wire.HeaderSize + len(t.query.Name) + 4
-	if t.opt != nil {
-		size += 11
-	}
 	for _, section := range [...][]zone.Set{t.answer.Answer, t.answer.Authority, t.answer.Additional} {
 		for i := range section {
 			s := &section[i]
@@ -261,18 +272,25 @@ var packers = sync.Pool{New: func() any { return new(packing) }}
 
 type packing struct {
 	wire.Packer
-	buf []byte
+	buf, options []byte
 }
 
-// fit puts as much of the answer into the message as has room, as the encoder of
-// package wire decides. It gives false if something that must be there is not,
-// and there is no other transport to send it by.
-func (t *task) fit(m *message, limit int) bool {
+// fillerOption is an option for local use (RFC 6891 §9).
+const fillerOption = 65001
+
+// fit puts as much of the answer into the message as has room beside what is
+// reserved; the encoder of package wire decides. It gives false if something
+// that must be there is not, and there is no other transport to send it by.
+func (t *task) fit(m *message, limit, reserve int) bool {
 	p := packers.Get().(*packing)
 	defer packers.Put(p)
-	q := wire.Question{Name: t.query.Name, Type: t.query.Type, Class: dns.ClassINET, HasEDNS: t.opt != nil}
+	q := wire.Question{Name: t.query.Name, Type: t.query.Type, Class: dns.ClassINET, HasEDNS: reserve > 0}
+	p.options = p.options[:0]
+	if filler := reserve - optSize - 4; filler >= 0 {
+		p.options = wire.AppendOption(p.options, fillerOption, make([]byte, filler))
+	}
 	var err error
-	p.buf, err = p.AppendResponse(p.buf[:0], &q, &t.answer, limit, nil)
+	p.buf, err = p.AppendResponse(p.buf[:0], &q, &t.answer, limit, p.options)
 	if err != nil && t.stream {
 		return false
 	}
@@ -280,16 +298,14 @@ func (t *task) fit(m *message, limit int) bool {
 	if packed.Unpack(p.buf) != nil {
 		return false
 	}
-	if t.opt != nil { // the one of the request goes there
+	if q.HasEDNS {
 		packed.Extra = packed.Extra[:len(packed.Extra)-1]
 	}
 	m.Rcode, m.Authoritative, m.Truncated = packed.Rcode, packed.Authoritative, packed.Truncated
 	m.Answer, m.Ns, m.Extra = packed.Answer, packed.Ns, packed.Extra
+	m.Compress = true
 	return true
 }
-
-// zoneVersionSize is the size of a ZONEVERSION option with a serial (RFC 9660 §2).
-const zoneVersionSize = 4 + 6
 
 // options gives an OPT record with what the request asks for and other plugins
 // do not give, or nil if that is nothing; then the server puts the record of the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"runtime/debug"
+	"syscall"
 	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/zonefile"
@@ -56,8 +57,8 @@ func (db *DB) load(z *Zone) (large bool) {
 	previous := z.current.Load()
 	r := Report{Spec: z.spec, Snapshot: previous, Previous: previous, Warnings: res.Warnings, Err: err, Duration: time.Since(start)}
 	if err != nil {
-		var path *fs.PathError
-		z.retry = errors.As(err, &path) && !errors.Is(err, fs.ErrNotExist)
+		var system syscall.Errno // permission, disk, too many open files
+		z.retry = errors.As(err, &system) && !errors.Is(err, fs.ErrNotExist)
 		z.failure.Store(&err)
 		if previous == nil {
 			z.current.Store(db.lastGood(z.spec))
