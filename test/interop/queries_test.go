@@ -117,8 +117,7 @@ func (c *content) encloser(name string) string {
 // usual are the types asked of every name of a zone; meta types that ask for more than one RRset are among them.
 var usual = []uint16{
 	dns.TypeA, dns.TypeNS, dns.TypeCNAME, dns.TypeSOA, dns.TypePTR, dns.TypeMX, dns.TypeTXT, dns.TypeAAAA, dns.TypeSRV,
-	dns.TypeNAPTR, dns.TypeDNAME, dns.TypeDS, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeDNSKEY, dns.TypeNSEC3,
-	dns.TypeNSEC3PARAM, dns.TypeSVCB, dns.TypeHTTPS, dns.TypeCAA, dns.TypeANY, 65280,
+	dns.TypeNAPTR, dns.TypeDNAME, dns.TypeDS, dns.TypeRRSIG, dns.TypeNSEC, dns.TypeDNSKEY, dns.TypeSVCB, dns.TypeHTTPS, dns.TypeCAA, dns.TypeANY, 65280,
 }
 
 // telling are the types asked of names made up: each takes another way through the lookup.
@@ -158,6 +157,9 @@ func generate(c *content) []query {
 	}
 	for _, name := range names {
 		types := slices.Clone(usual)
+		if len(c.rrset(c.origin, dns.TypeNSEC3PARAM)) > 0 {
+			types = append(types, dns.TypeNSEC3, dns.TypeNSEC3PARAM)
+		}
 		for _, t := range c.types(name) {
 			if !slices.Contains(types, t) {
 				types = append(types, t)
