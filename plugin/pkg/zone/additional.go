@@ -14,18 +14,27 @@ const maxAdditional = 64
 // maxAliases bounds a chain of SVCB records in AliasMode (RFC 9460 §2.4.2).
 const maxAliases = 8
 
-// target gives the node of a name server, empty if it is not in the zone. It may
-// be below a zone cut: then its addresses are glue.
+// target gives the node of a name server, empty if it is not in the zone or a
+// DNAME hides it. It may be below a zone cut: then its addresses are glue.
 func (s *Snapshot) target(name dnsname.Name, a *Answer) node {
 	if !name.IsBelow(s.origin) {
 		return node{}
 	}
 	key, _ := dnsname.AppendKey(a.key[:0], name, len(s.origin), nil)
-	v, ok := s.names.Get(key)
-	if !ok {
-		return node{}
+	s.names.Find(key, &a.path)
+	glue := false
+	for i := range a.path.Len() {
+		e := a.path.At(i)
+		n := node{e.Key, e.Value}
+		if len(e.Key) == len(key) {
+			return n
+		}
+		glue = glue || n.cut()
+		if n.flags()&hasDNAME != 0 && !glue {
+			break
+		}
 	}
-	return node{view(key), v}
+	return node{}
 }
 
 // glue adds the addresses of the name servers of a cut: first those below the

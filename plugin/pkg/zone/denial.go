@@ -36,11 +36,15 @@ func (s *Snapshot) negative(q *Query, name dnsname.Name, f *found, a *Answer) {
 	}
 }
 
-// wildcardProof shows that a synthesised name does not exist itself
-// (RFC 4035 §3.1.3.3, RFC 5155 §7.2.6).
-func (s *Snapshot) wildcardProof(q *Query, name dnsname.Name, f *found, a *Answer) {
+// expanded notes the wildcard that an RRset was synthesised from, if it was, and
+// shows that the name does not exist itself (RFC 4035 §3.1.3.3, RFC 5155 §7.2.6).
+func (s *Snapshot) expanded(q *Query, name dnsname.Name, f *found, a *Answer) {
+	if f.wildcard == "" {
+		return
+	}
+	a.Wildcard = f.wildcard
 	switch {
-	case f.wildcard == "" || !q.DO || !s.signed():
+	case !q.DO || !s.signed():
 	case s.nsec3 != nil:
 		s.coverHash(name[f.offset(name, f.encloser+1):], a)
 	default:
@@ -222,9 +226,12 @@ func (s *Snapshot) denyNSEC3(q *Query, name dnsname.Name, f *found, a *Answer) {
 	case f.exists && f.wildcard == "": // §7.2.3, §7.2.4
 		s.matchOrEnclose(name, f.labels, a)
 	default: // §7.2.2, §7.2.5
-		ce := name[f.offset(name, s.enclose(name, f.labels, f.encloser, a)):]
+		encloser := s.enclose(name, f.labels, f.encloser, a)
+		if f.exists && encloser < f.encloser {
+			return // opt-out left the wildcard without an NSEC3 RRset as well
+		}
 		at := len(a.scratch)
-		a.scratch = append(append(a.scratch, 1, '*'), ce...)
+		a.scratch = append(append(a.scratch, 1, '*'), name[f.offset(name, encloser):]...)
 		star := dnsname.Name(a.keep(at))
 		if f.exists {
 			s.matchHash(star, a)

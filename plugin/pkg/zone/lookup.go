@@ -141,13 +141,12 @@ func (s *Snapshot) step(q *Query, name dnsname.Name, a *Answer) (target dnsname.
 		s.negative(q, name, &f, a)
 		return "", false
 	}
-	if f.wildcard != "" {
-		a.Wildcard = f.wildcard
-	}
 	if s.data(q, name, &f, a) {
 		a.Kind = Success
-		s.wildcardProof(q, name, &f, a)
-		s.additional(q, a)
+		s.expanded(q, name, &f, a)
+		if q.Type != rrset.TypeANY {
+			s.additional(q, a)
+		}
 		return "", false
 	}
 	if f.node.flags()&hasCNAME != 0 && q.Type != rrset.TypeRRSIG && q.Type != rrset.TypeNSEC {
@@ -155,7 +154,7 @@ func (s *Snapshot) step(q *Query, name dnsname.Name, a *Answer) (target dnsname.
 		if ok {
 			a.Kind = Success
 			a.addAnswer(name, set, q.DO)
-			s.wildcardProof(q, name, &f, a)
+			s.expanded(q, name, &f, a)
 			return dnsname.Name(set.First()), true
 		}
 	}
