@@ -270,8 +270,11 @@ func (d *directive) parseLimits(c *caddy.Controller) error {
 	if args := c.RemainingArgs(); len(args) > 0 {
 		return c.Errf("limits: want a block in braces, not %q", strings.Join(args, " "))
 	}
+	if !c.NextArg() { // loads the brace; NextBlock would take the next line without one
+		return c.Err("limits: no limit is given")
+	}
 	seen := make(map[string]bool)
-	for c.NextBlock() {
+	for c.Next() && c.Val() != "}" {
 		limit := c.Val()
 		var to *int
 		switch limit {

@@ -1,0 +1,152 @@
+package authority
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/zonefile"
+)
+
+// describe gives what a block says about its zones, one a line.
+func describe(b *block) string {
+	var s strings.Builder
+	for _, n := range b.names {
+		z := b.zones[dnsname.MustParse(n)]
+		fmt.Fprintf(&s, "%s %s", z.origin, z.spec.Path)
+		if z.spec.Options != (zonefile.Options{}) {
+			fmt.Fprintf(&s, " %+v", z.spec.Options)
+		}
+		if len(z.fall.Zones) > 0 {
+			fmt.Fprintf(&s, " through %s", strings.Join(z.fall.Zones, " "))
+		}
+		s.WriteByte('\n')
+	}
+	return strings.TrimSpace(s.String())
+}
+
+func TestParse(t *testing.T) {
+	here, err := filepath.Abs(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, corefile string
+		keys           []string
+		root           string
+		want           string
+	}{
+		{"the zones of the block", "authority {\nfile db\n}", []string{"example.org"}, "", "example.org. HERE/db"},
+		{
+			"the zones of the block, each once", "authority {\nfile {zone}.zone\n}",
+			[]string{"dns://example.org.:53", "tls://example.org.:853", "example.net:53"},
+			"",
+			"example.net. HERE/example.net.zone\nexample.org. HERE/example.org.zone",
+		},
+		{"zones of its own", "authority Example.ORG example.net. {\nfile {zone}.zone\n}", nil, "", "example.org. HERE/example.org.zone\nexample.net. HERE/example.net.zone"},
+		{"root", "authority example.org {\nfile zones/db\n}", nil, "/etc/coredns", "example.org. /etc/coredns/zones/db"},
+		{"an absolute path", "authority example.org {\nfile /var/../srv/db\n}", nil, "/etc", "example.org. /srv/db"},
+		{"kind", "authority example.org {\nfile db source\n}", nil, "/", "example.org. /db"},
+		{"several directives", "authority example.org {\nfile a\n}\nauthority example.net {\nfile b\n}", nil, "/", "example.org. /a\nexample.net. /b"},
+		{"one file for several zones", "authority example.org example.net {\nfile db\n}", nil, "/", "example.org. /db\nexample.net. /db"},
+		{"a network", "authority 192.0.2.0/24 {\nfile {zone}\n}", nil, "/", "2.0.192.in-addr.arpa. /2.0.192.in-addr.arpa"},
+		{"the root zone", "authority . {\nfile root.zone\n}", nil, "/", ". /root.zone"},
+		{"check strict", "authority example.org {\nfile db\ncheck strict\n}", nil, "/", "example.org. /db {Strict:true MaxRecords:0 MaxRRset:0}"},
+		{"check warn", "authority example.org {\nfile db\ncheck warn\n}", nil, "/", "example.org. /db"},
+		{"limits", "authority example.org {\nlimits {\nrecords 1000000\nrrset 500\n}\nfile db\n}", nil, "/", "example.org. /db {Strict:false MaxRecords:1000000 MaxRRset:500}"},
+		{"one limit", "authority example.org {\nlimits {\nrrset 500\n}\nfile db\n}", nil, "/", "example.org. /db {Strict:false MaxRecords:0 MaxRRset:500}"},
+		{"fallthrough", "authority example.org {\nfile db\nfallthrough\n}", nil, "/", "example.org. /db through ."},
+		{"fallthrough for zones", "authority example.org {\nfallthrough A.example.org b.example.org\nfile db\n}", nil, "/", "example.org. /db through a.example.org. b.example.org."},
+		{"a zone above the block's", "authority example.org {\nfile db\n}", []string{"a.example.org", "b.example.org"}, "/", "example.org. /db"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			controller := caddy.NewTestController("dns", c.corefile)
+			controller.ServerBlockKeys = c.keys
+			if c.keys == nil {
+				controller.ServerBlockKeys = []string{".:53"}
+			}
+			dnsserver.GetConfig(controller).Root = c.root
+			b, err := parse(controller)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := describe(b), strings.ReplaceAll(c.want, "HERE", here); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			for i, n := range b.names {
+				if z := b.zones[dnsname.MustParse(n)]; z.index != i {
+					t.Errorf("%s has index %d, not %d", n, z.index, i)
+				}
+			}
+		})
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	for _, c := range []struct{ name, corefile, want string }{
+		{"no file", "authority example.org", `Testfile:1 - Error during parsing: property "file" is missing`},
+		{"no file in the second directive", "authority example.org {\nfile a\n}\nauthority example.net {\ncheck warn\n}", `Testfile:4 - Error during parsing: property "file" is missing`},
+		{"empty block", "authority example.org {\n}", `Testfile:1 - Error during parsing: property "file" is missing`},
+		{"unknown property", "authority example.org {\nfile a\nstore data\n}", `Testfile:3 - Error during parsing: unknown property "store"`},
+		{"unknown property with a block", "authority example.org {\ndnssec {\nksk 1\n}\nfile a\n}", `Testfile:2 - Error during parsing: unknown property "dnssec"`},
+		{"a property twice", "authority example.org {\nfile a\nfile b\n}", `Testfile:3 - Error during parsing: property "file" is given twice`},
+		{"file without a path", "authority example.org {\nfile\n}", `Testfile:2 - Error during parsing: file: the path is missing`},
+		{"file with an empty path", "authority example.org {\nfile \"\"\n}", `Testfile:2 - Error during parsing: file: the path is missing`},
+		{"file of another kind", "authority example.org {\nfile a seed\n}", `Testfile:2 - Error during parsing: file: unknown kind "seed", only "source" is known`},
+		{"file with too much", "authority example.org {\nfile a source b\n}", `Testfile:2 - Error during parsing: file: unexpected "b"`},
+		{"the root zone in a path", "authority . {\nfile {zone}\n}", `Testfile:1 - Error during parsing: file: the name of zone . cannot stand in a path: write the path without {zone}`},
+		{"a zone with a slash in a path", "authority 0/26.2.0.192.in-addr.arpa {\nfile {zone}\n}", `Testfile:1 - Error during parsing: file: the name of zone 0/26.2.0.192.in-addr.arpa. cannot stand in a path: write the path without {zone}`},
+		{"a zone with an escape in a path", "authority a\\.b.example.org {\nfile {zone}\n}", `Testfile:1 - Error during parsing: file: the name of zone a\.b.example.org. cannot stand in a path: write the path without {zone}`},
+		{"check without a word", "authority example.org {\nfile a\ncheck\n}", `Testfile:3 - Error during parsing: check: want "warn" or "strict", not ""`},
+		{"check with another word", "authority example.org {\nfile a\ncheck lax\n}", `Testfile:3 - Error during parsing: check: want "warn" or "strict", not "lax"`},
+		{"check with two words", "authority example.org {\nfile a\ncheck warn strict\n}", `Testfile:3 - Error during parsing: check: want "warn" or "strict", not "warn strict"`},
+		{"limits without a block", "authority example.org {\nfile a\nlimits 5\n}", `Testfile:3 - Error during parsing: limits: want a block in braces, not "5"`},
+		{"no limits", "authority example.org {\nfile a\nlimits {\n}\n}", `Testfile:4 - Error during parsing: limits: no limit is given`},
+		{"no limits at all", "authority example.org {\nlimits\nfile a\n}", `Testfile:2 - Error during parsing: limits: no limit is given`},
+		{"an unknown limit", "authority example.org {\nfile a\nlimits {\nnames 5\n}\n}", `Testfile:4 - Error during parsing: limits: unknown limit "names"`},
+		{"a limit twice", "authority example.org {\nfile a\nlimits {\nrrset 5\nrrset 6\n}\n}", `Testfile:5 - Error during parsing: limits: "rrset" is given twice`},
+		{"a limit without a number", "authority example.org {\nfile a\nlimits {\nrrset\n}\n}", `Testfile:4 - Error during parsing: limits: want one number after "rrset"`},
+		{"a limit of zero", "authority example.org {\nfile a\nlimits {\nrrset 0\n}\n}", `Testfile:4 - Error during parsing: limits: rrset: "0" is not a number above 0`},
+		{"a limit that is no number", "authority example.org {\nfile a\nlimits {\nrecords many\n}\n}", `Testfile:4 - Error during parsing: limits: records: "many" is not a number above 0`},
+		{"fallthrough for what is no zone", "authority example.org {\nfile a\nfallthrough a..b\n}", `Testfile:3 - Error during parsing: "a..b" is not a zone`},
+		{"what is no zone", "authority a..b {\nfile a\n}", `Testfile:1 - Error during parsing: "a..b" is not a zone`},
+		{"a bad escape in a zone", "authority a\\999.org {\nfile a\n}", `Testfile:1 - Error during parsing: zone name "a\\999.org.": bad escape`},
+		{"a zone twice", "authority example.org Example.org. {\nfile a\n}", `Testfile:1 - Error during parsing: zone example.org. is there already, at Testfile:1`},
+		{"a zone in two directives", "authority example.org {\nfile a\n}\nauthority example.org {\nfile b\n}", `Testfile:4 - Error during parsing: zone example.org. is there already, at Testfile:1`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			controller := caddy.NewTestController("dns", c.corefile)
+			controller.ServerBlockKeys = []string{".:53"}
+			_, err := parse(controller)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			if err.Error() != c.want {
+				t.Errorf("got  %s\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestParseZoneOutsideOfTheBlock(t *testing.T) {
+	controller := caddy.NewTestController("dns", "authority example.com {\nfile a\n}")
+	controller.ServerBlockKeys = []string{"example.org:53", "example.net:53"}
+	_, err := parse(controller)
+	want := "Testfile:1 - Error during parsing: no query for zone example.com. comes here: the server block is for example.net. example.org."
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestSetupNamesThePlugin(t *testing.T) {
+	controller := caddy.NewTestController("dns", "authority example.org")
+	controller.ServerBlockKeys = []string{".:53"}
+	if err := setup(controller); err == nil || !strings.HasPrefix(err.Error(), "plugin/authority: ") {
+		t.Errorf("error %v", err)
+	}
+}
