@@ -7,25 +7,34 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 )
 
-// A compressor finds the names that a message has already (RFC 1035 §4.1.4). It
-// is a tree of labels that grows from the root: a label is known by the label it
-// stands before and its octets, so that a name is looked up from its end, one
-// label at a time, and each costs one comparison with the message.
+// A compressor finds the names that a message has already (RFC 1035 §4.1.4). The
+// names are a tree of labels that grows from the root: a label is known by the
+// label it stands before and by its octets, so that a name is looked up from its
+// end, one label at a time, and each costs one comparison with the message. A
+// label is named by its offset in the message; 0 is the root.
 //
-// The tree is a hash table of fixed size. When it is full, or when more than
-// maxProbes labels want the same place, further labels are left out: the message
-// grows, the time to write it does not.
+// The labels of the question are compared with first, as most names of a
+// message end like it. The others are in a hash table of fixed size. When that
+// is full, or when more than maxProbes labels want the same place, further
+// labels are left out: the message grows, the time to write it does not.
 type compressor struct {
 	start int  // where in the buffer the message starts
 	exact bool // match only names in the same letter case
 
-	question dnsname.Name // stands at HeaderSize; "" if there is no question
-	seeded   int          // labels of question in the table, at its start
+	question       dnsname.Name // stands at HeaderSize; "" if there is none, or the root
+	questionLabels int          // 0 until questionStarts is filled
+	questionStarts starts
 
-	used   int // labels in the table, numbered from 1; 0 is the root
-	labels [maxLabels + 1]label
-	slots  [numSlots]uint16 // numbers of labels, at or after the place of their hash; 0 is free
-	starts [dnsname.MaxLabels]uint8
+	// The end of the last name that had more labels than the message knew, and
+	// where that end is in the message: the next name often has the same.
+	tail     dnsname.Name
+	tailAt   uint16
+	tailMore int // labels of the question before it, if it is there
+
+	used   int // labels in the table
+	labels [maxLabels]label
+	slots  [numSlots]uint16 // one more than the index of a label, at or after the place of its hash; 0 is free
+	starts starts           // of the name at hand
 }
 
 const (
@@ -40,29 +49,43 @@ const (
 
 // label is a label in the message.
 type label struct {
-	parent uint16 // number of the label after it
-	offset uint16 // of its length octet from the start of the message
+	parent uint16 // offset of the label after it
+	offset uint16 // of its length octet
 	slot   uint16
+}
+
+// starts are the offsets of the labels of a name.
+type starts [dnsname.MaxLabels]uint8
+
+// split fills s for the name at the start of b, up to the label at offset end,
+// and gives the number of labels. ok is false if no label starts at end.
+func (s *starts) split(b []byte, end int) (labels int, ok bool) {
+	i := 0
+	for i < end && labels < len(s) {
+		s[labels] = uint8(i)
+		labels++
+		i += 1 + int(b[i])
+	}
+	return labels, i == end
 }
 
 // reset forgets all names, and takes question for the one that stands after the
 // header, unless it is "".
 func (c *compressor) reset(start int, question dnsname.Name, exact bool) {
-	c.seeded = 0
 	c.forget(0)
 	if question == dnsname.Root { // nothing to point to
 		question = ""
 	}
-	c.start, c.question, c.exact = start, question, exact
+	c.start, c.question, c.questionLabels, c.exact = start, question, 0, exact
+	c.tail = ""
 }
 
-// forget takes away what was added after the first so many labels, but not the
-// question.
+// forget takes away what was added after the first so many labels.
 func (c *compressor) forget(used int) {
-	used = max(used, c.seeded)
 	for ; c.used > used; c.used-- {
-		c.slots[c.labels[c.used].slot] = 0
+		c.slots[c.labels[c.used-1].slot] = 0
 	}
+	c.tail = "" // it may be one of them
 }
 
 // name appends the name n to b, the buffer up to here, or gives false if more
@@ -80,141 +103,151 @@ func (c *compressor) name(b []byte, n dnsname.Name, compress bool, end int) ([]b
 			if len(b)+2 > end {
 				return b, false
 			}
-			return binary.BigEndian.AppendUint16(b, pointer|uint16(HeaderSize+at)), true
+			return binary.BigEndian.AppendUint16(b, pointer|at), true
 		}
 	}
-	if c.used == 0 && c.question != "" {
-		c.seed(b)
-	}
-	wire := unsafe.Slice(unsafe.StringData(string(n)), len(n))
-	left := c.split(wire)
-	known := uint16(0) // the label that the rest of the name stands before
-	hash := uint64(0)
-	for left > 0 {
-		lab := wire[c.starts[left-1]:]
-		lab = lab[:1+lab[0]]
-		hash = hashLabel(lab, known)
-		next := c.find(b, lab, known, hash)
-		if next == 0 {
-			break
-		}
-		known = next
-		left--
-	}
-	written := len(n) // octets to write before the pointer
+	wire := octets(n)
+	left, rest, known, hash := c.lookup(b, n)
+	size := len(n)
 	if compress && known != 0 {
-		if left == 0 {
-			written = 0
-		} else {
-			last := int(c.starts[left-1])
-			written = last + 1 + int(wire[last])
-		}
+		size = rest + 2
 	}
-	size := written
-	if written < len(n) {
-		size += 2
-	}
-	at := len(b) - c.start
 	if len(b)+size > end {
 		return b, false
 	}
-	b = append(b, wire[:written]...)
-	if written < len(n) {
-		b = binary.BigEndian.AppendUint16(b, pointer|c.labels[known].offset)
+	at := len(b) - c.start
+	if compress && known != 0 {
+		b = append(b, wire[:rest]...)
+		b = binary.BigEndian.AppendUint16(b, pointer|known)
+	} else {
+		b = append(b, wire...)
 	}
 	for parent := known; left > 0; left-- {
 		from := int(c.starts[left-1])
 		if parent != known {
-			lab := wire[from:]
-			hash = hashLabel(lab[:1+lab[0]], parent)
+			hash = hashLabel(labelAt(wire, from), parent)
 		}
-		if parent = c.add(parent, at+from, hash); parent == 0 {
+		if !c.add(parent, at+from, hash) {
 			break
 		}
+		parent = uint16(at + from)
 	}
 	return b, true
 }
 
-// inQuestion gives where in the question name the name n starts, if n is the
-// question name or an ancestor of it.
-func (c *compressor) inQuestion(n dnsname.Name) (at int, ok bool) {
+// inQuestion gives where in the message the name n stands, if it is the question
+// name or an ancestor of it.
+func (c *compressor) inQuestion(n dnsname.Name) (at uint16, ok bool) {
 	q := c.question
 	d := len(q) - len(n)
-	if d < 0 {
+	if d < 0 || !c.sameName(n, q[d:]) {
 		return 0, false
 	}
-	if n != q[d:] && (c.exact || !dnsname.EqualFold(n, q[d:])) {
-		return 0, false
+	i := 0
+	for i < d {
+		i += 1 + int(q[i])
 	}
-	for at < d {
-		at += 1 + int(q[at])
-	}
-	return at, at == d
+	return uint16(HeaderSize + i), i == d
 }
 
-// seed puts the labels of the question into the table.
-func (c *compressor) seed(b []byte) {
-	parent := uint16(0)
-	for left := c.split(b[c.start+HeaderSize:]); left > 0; left-- {
-		at := HeaderSize + int(c.starts[left-1])
-		lab := b[c.start+at:]
-		if parent = c.add(parent, at, hashLabel(lab[:1+lab[0]], parent)); parent == 0 {
+// lookup finds the longest end of n that the message has. It starts at the octet
+// rest of n and stands at the offset known in the message; left labels come
+// before it. If there are any, hash is that of the last of them.
+func (c *compressor) lookup(b []byte, n dnsname.Name) (left, rest int, known uint16, hash uint64) {
+	wire := octets(n)
+	rest = len(wire) - 1
+	more := 0 // labels of the question before known, if that is in the question
+	ok := false
+	if d := len(wire) - len(c.tail); c.tail != "" && d > 0 && c.sameName(n[d:], c.tail) {
+		if left, ok = c.starts.split(wire, d); ok {
+			rest, known, more = d, c.tailAt, c.tailMore
+		}
+	}
+	if !ok {
+		left, _ = c.starts.split(wire, rest)
+		more = c.splitQuestion()
+	}
+	for left > 0 && more > 0 {
+		from, at := int(c.starts[left-1]), int(c.questionStarts[more-1])
+		if !c.same(labelAt(wire, from), labelAt(b, c.start+HeaderSize+at)) {
 			break
 		}
+		rest, known = from, uint16(HeaderSize+at)
+		left--
+		more--
 	}
-	c.seeded = c.used
+	for left > 0 {
+		from := int(c.starts[left-1])
+		lab := labelAt(wire, from)
+		hash = hashLabel(lab, known)
+		at := c.find(b, lab, known, hash)
+		if at == 0 {
+			break
+		}
+		rest, known, more = from, at, 0
+		left--
+	}
+	if left > 0 && known != 0 {
+		c.tail, c.tailAt, c.tailMore = n[rest:], known, more
+	}
+	return left, rest, known, hash
 }
 
-// split puts the offsets of the labels of a name into starts and gives their
-// number.
-func (c *compressor) split(name []byte) (labels int) {
-	for i := 0; name[i] != 0 && labels < len(c.starts); i += 1 + int(name[i]) {
-		c.starts[labels] = uint8(i)
-		labels++
+// splitQuestion gives the number of labels of the question.
+func (c *compressor) splitQuestion() int {
+	if c.questionLabels == 0 && c.question != "" {
+		c.questionLabels, _ = c.questionStarts.split(octets(c.question), len(c.question)-1)
 	}
-	return labels
+	return c.questionLabels
 }
 
-// find gives the number of the label lab, length octet included, that stands
-// before parent, or 0.
-func (c *compressor) find(b, lab []byte, parent uint16, hash uint64) uint16 {
-	for i := range uint64(maxProbes) {
-		id := c.slots[(hash+i)%numSlots]
-		if id == 0 {
-			return 0
-		}
-		l := &c.labels[id]
-		if l.parent != parent {
-			continue
-		}
-		have := b[c.start+int(l.offset):]
-		if have[0] == lab[0] && c.same(have[1:1+have[0]], lab[1:]) {
-			return id
-		}
-	}
-	return 0
+// octets gives the octets of a name, to be read only.
+func octets(n dnsname.Name) []byte { return unsafe.Slice(unsafe.StringData(string(n)), len(n)) }
+
+// labelAt gives the label at offset i of b with its length octet.
+func labelAt(b []byte, i int) []byte { return b[i : i+1+int(b[i])] }
+
+// sameName tells whether two names, or the ends of two names, are the same.
+func (c *compressor) sameName(a, b dnsname.Name) bool {
+	return a == b || !c.exact && dnsname.EqualFold(a, b)
 }
 
+// same tells whether two labels are the same.
 func (c *compressor) same(a, b []byte) bool {
 	return string(a) == string(b) || !c.exact && dnsname.EqualFold(a, b)
 }
 
-// add puts the label at offset into the table and gives its number, or 0 if
-// there is no place or no pointer would reach it.
-func (c *compressor) add(parent uint16, offset int, hash uint64) uint16 {
+// find gives the offset of the label lab that stands before parent, or 0.
+func (c *compressor) find(b, lab []byte, parent uint16, hash uint64) uint16 {
+	for i := range uint64(maxProbes) {
+		n := c.slots[(hash+i)%numSlots]
+		if n == 0 {
+			return 0
+		}
+		l := &c.labels[n-1]
+		if l.parent == parent && c.same(labelAt(b, c.start+int(l.offset)), lab) {
+			return l.offset
+		}
+	}
+	return 0
+}
+
+// add puts the label at offset into the table, if there is room and a pointer
+// can reach it.
+func (c *compressor) add(parent uint16, offset int, hash uint64) bool {
 	if offset > maxOffset || c.used == maxLabels {
-		return 0
+		return false
 	}
 	for i := range uint64(maxProbes) {
 		slot := (hash + i) % numSlots
 		if c.slots[slot] == 0 {
+			c.labels[c.used] = label{parent, uint16(offset), uint16(slot)}
 			c.used++
 			c.slots[slot] = uint16(c.used)
-			c.labels[c.used] = label{parent, uint16(offset), uint16(slot)}
-			return uint16(c.used)
+			return true
 		}
 	}
-	return 0
+	return false
 }
 
 // hashLabel gives the place of a label before parent. Letters that differ in
@@ -233,9 +266,9 @@ func hashLabel(lab []byte, parent uint16) uint64 {
 	}
 	switch n := len(b); {
 	case n >= 4:
-		h ^= uint64(binary.LittleEndian.Uint32(b))<<32 | uint64(binary.LittleEndian.Uint32(b[n-4:])) | fold
+		h ^= (uint64(binary.LittleEndian.Uint32(b))<<32 | uint64(binary.LittleEndian.Uint32(b[n-4:]))) | fold
 	case n > 0:
-		h ^= uint64(b[0])<<32 | uint64(b[n/2])<<40 | uint64(b[n-1])<<48 | fold
+		h ^= (uint64(b[0])<<32 | uint64(b[n/2])<<40 | uint64(b[n-1])<<48) | fold
 	}
 	h *= mul
 	return h >> (64 - slotBits)
