@@ -129,6 +129,9 @@ func (s *situation) explain(in aspects) *variant {
 // judge compares our reply with the peers'. It returns what is wrong, nothing when all is well, and the variants by
 // which a difference was accepted.
 func (s *situation) judge(ours *reply) (wrong []string, used []*variant) {
+	if limit := s.q.limit(); ours.size > limit {
+		wrong = append(wrong, fmt.Sprintf("%d octets where %d fit", ours.size, limit))
+	}
 	for _, a := range aspectNames {
 		if !s.disagree(a.aspect) && agree(ours, s.named, a.aspect) && agree(ours, s.knotd, a.aspect) && agree(ours, s.nsd, a.aspect) {
 			continue

@@ -175,6 +175,9 @@ func TestTransfers(t *testing.T) {
 		ours, peers := startAll(t, set.zones)
 		for _, z := range set.zones {
 			have := canonical(transfer(t, z, ours))
+			for _, rr := range apart(asWritten(z, transfer(t, z, peers[0])), asWritten(z, transfer(t, z, ours))) {
+				t.Errorf("zone %s: letter case not kept: %s", z.Origin, rr)
+			}
 			for _, p := range peers {
 				want := canonical(transfer(t, z, p))
 				missing, extra := apart(want, have), apart(have, want)
@@ -184,6 +187,20 @@ func TestTransfers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// asWritten returns RRs as sorted text in their letter case, but for the origin in owner names: that may be as in the
+// configuration or as in the file.
+func asWritten(z server.Zone, rrs []dns.RR) section {
+	s := make(section, 0, len(rrs))
+	origin := strings.ToLower(dns.Fqdn(z.Origin))
+	for _, rr := range rrs {
+		h := rr.Header()
+		h.Name = h.Name[:len(h.Name)-len(origin)] + origin
+		s = append(s, rr.String())
+	}
+	slices.Sort(s)
+	return s
 }
 
 // apart returns the first few RRs of a, sorted, that are not in b, sorted.

@@ -39,6 +39,18 @@ func (q query) String() string {
 	return fmt.Sprintf("%s %s [%s]", q.name, dns.Type(q.qtype), q.mode.name)
 }
 
+// limit returns how large a reply may be, octets: what the client asks for and no more than 1232 over UDP.
+func (q query) limit() int {
+	switch {
+	case q.mode.network == "tcp":
+		return dns.MaxMsgSize
+	case q.mode.size == 0:
+		return dns.MinMsgSize
+	default:
+		return min(int(q.mode.size), 1232)
+	}
+}
+
 func (q query) pack() ([]byte, error) {
 	m := new(dns.Msg)
 	m.Question = []dns.Question{{Name: q.name, Qtype: q.qtype, Qclass: dns.ClassINET}}

@@ -268,12 +268,8 @@ func (s *situation) referral() bool {
 
 // nearLimit reports whether one of the replies may be near what fits into the client's UDP size, or was made to fit.
 func (s *situation) nearLimit() bool {
-	limit := 512
-	if s.q.mode.size > 0 {
-		limit = min(int(s.q.mode.size), 1232)
-	}
 	for _, p := range all {
-		if r := s.reply(p); r.tc || r.size > limit*9/10 {
+		if r := s.reply(p); r.tc || r.size > s.q.limit()*9/10 {
 			return true
 		}
 	}
