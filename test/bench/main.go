@@ -1,0 +1,231 @@
+// Command bench measures this server beside others on one machine and writes
+// what it found to docs/benchmarks.md:
+//
+//	go run ./test/bench [-quick] [-o FILE] [-servers NAME,...]
+//
+// It measures lookups in process, first load, memory, and CPU time per query of
+// the plugin chain, and compares answers, rcodes and message sizes with those of
+// named, knotd and nsd. Servers run on one core, what asks them on another, all
+// over the loopback interface. It needs Linux, two cores, dnsperf and taskset. A
+// peer that is not installed is named in the result.
+//
+// With -quick it takes less than two minutes, with smaller zones and fewer
+// rounds, and prints the result instead of writing it; -o FILE says otherwise. The
+// binary is built from this tree, or is that which TRUSTDNS_COREDNS names.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/trustdns/trustdns/test/pslzone"
+	"github.com/trustdns/trustdns/test/server"
+)
+
+var (
+	quickFlag   = flag.Bool("quick", false, "small zones and few rounds, less than two minutes")
+	outFlag     = flag.String("o", "", "`file` to write (default docs/benchmarks.md, with -quick none)")
+	serversFlag = flag.String("servers", names(candidates), "`names` of the servers to measure")
+)
+
+// names gives the names of candidates with commas between them.
+func names(of []candidate) string {
+	list := make([]string, len(of))
+	for i, c := range of {
+		list[i] = c.name
+	}
+	return strings.Join(list, ",")
+}
+
+func main() {
+	// Package server starts servers for a test and ends them with it, so this is
+	// one.
+	testing.Main(func(string, string) (bool, error) { return true, nil },
+		[]testing.InternalTest{{Name: "bench", F: bench}}, nil, nil)
+}
+
+// extent is how much is measured.
+type extent struct {
+	small, medium, big int // owners; big: delegations
+	lookups            []int
+	rounds             int
+	round              time.Duration
+	starts             int // of each server with each zone, the median counts
+	queries            int // of the mix that each server gets before its memory is read again
+	sample             int // whose answers are compared
+}
+
+var (
+	full  = extent{small: 1000, medium: 100_000, big: 1_000_000, lookups: []int{1000, 100_000, 1_000_000}, rounds: 5, round: 3 * time.Second, starts: 3, queries: 100_000, sample: 4000}
+	quick = extent{small: 1000, medium: 20_000, big: 50_000, lookups: []int{1000, 20_000}, rounds: 3, round: 400 * time.Millisecond, starts: 1, queries: 20_000, sample: 1000}
+)
+
+// bench measures everything and writes the report.
+func bench(t *testing.T) {
+	started := time.Now()
+	out := *outFlag
+	if out == "" && !*quickFlag {
+		out = filepath.Join("docs", "benchmarks.md")
+	}
+	if _, err := os.Stat(filepath.Dir(out)); err != nil {
+		t.Fatalf("no folder to write the result to, run this in the root of the tree: %v", err)
+	}
+	removeAtEnd(t)
+	ext := full
+	if *quickFlag {
+		ext = quick
+		if err := flag.Set("test.benchtime", "100ms"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cores, err := proc.cores()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cores) < 2 {
+		t.Fatalf("this takes two cores, one for a server and one for what asks it; there is %d", len(cores))
+	}
+	for _, program := range []string{"dnsperf", "taskset"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Fatalf("%v; it is in the Debian package %s", err, map[string]string{"dnsperf": "dnsperf", "taskset": "util-linux"}[program])
+		}
+	}
+	r := &report{quick: *quickFlag, started: started, machine: readMachine(), extent: ext}
+	if err := buildOurs(t); err != nil {
+		t.Fatal(err)
+	}
+	r.chosen, r.missing = choose(t, strings.Split(*serversFlag, ","))
+	m := &meter{extent: ext, report: r, serverCore: cores[len(cores)-1], clientCore: cores[0], dir: t.TempDir()}
+	if err := pin(m.clientCore); err != nil {
+		t.Fatal(err)
+	}
+	m.inProcess(t)
+	for _, s := range m.subjects(t) {
+		t.Run(s.name, func(t *testing.T) { m.measure(t, s) })
+	}
+	r.took = time.Since(started)
+	text := r.String()
+	fmt.Print(text)
+	progress("%s", r.verdicts())
+	switch {
+	case out == "":
+		return
+	case t.Failed():
+		progress("%s is left as it was: something failed", out)
+		return
+	}
+	if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	progress("wrote %s", out)
+}
+
+// progress tells people how far it is.
+func progress(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+// removeAtEnd makes a folder for all temporary files and removes it with the test,
+// or when a signal ends this process. The servers end with this process.
+func removeAtEnd(t *testing.T) {
+	dir, err := os.MkdirTemp("", "trustdns-bench-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", dir)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if s, ok := <-signals; ok {
+			if err := os.RemoveAll(dir); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+			}
+			fmt.Fprintln(os.Stderr, "ended by signal:", s)
+			os.Exit(1)
+		}
+	}()
+	t.Cleanup(func() {
+		signal.Stop(signals)
+		close(signals)
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// buildOurs builds the binary to measure, unless TRUSTDNS_COREDNS names one.
+func buildOurs(t *testing.T) error {
+	const variable = "TRUSTDNS_COREDNS"
+	if os.Getenv(variable) != "" {
+		return nil
+	}
+	progress("building the server")
+	path := filepath.Join(t.TempDir(), "coredns")
+	out, err := exec.Command("go", "run", "github.com/trustdns/trustdns/build", "-o", path).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("building the server: %w\n%s", err, out)
+	}
+	t.Setenv(variable, path)
+	return nil
+}
+
+// inProcess measures lookups in this process.
+func (m *meter) inProcess(t *testing.T) {
+	var list []subject
+	for _, n := range m.lookups {
+		list = append(list, mixed("mixed", "bench.example.", n))
+	}
+	list = append(list, delegations("delegations", "bench.example.", m.big))
+	for _, s := range list {
+		progress("lookups: %s", s.about)
+		path := filepath.Join(m.dir, "lookup.zone")
+		if err := s.file(path); err != nil {
+			t.Fatal(err)
+		}
+		l, err := measureLookups(s, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.report.lookups = append(m.report.lookups, l)
+	}
+}
+
+// subjects gives the zones to measure servers with.
+func (m *meter) subjects(t *testing.T) []subject {
+	signed := mixed("signed", "signed.example.", m.small)
+	signed.signed = true
+	signed.about += "; signed with ECDSA P-256 and NSEC, asked with DO"
+	list := []subject{
+		tiny(),
+		mixed("small", "small.example.", m.small),
+		mixed("medium", "medium.example.", m.medium),
+		delegations("big", "big.example.", m.big),
+		signed,
+	}
+	suffixes := false
+	t.Run("needs publicsuffix", func(t *testing.T) {
+		server.RequireFile(t, pslzone.List, pslzone.Debian)
+		suffixes = true
+	})
+	if !suffixes {
+		m.report.missing = append(m.report.missing, "publicsuffix: the Debian package is not installed")
+		return list
+	}
+	text, err := os.ReadFile(pslzone.List)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := publicSuffixes(string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(list, s)
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trustdns/trustdns/test/server"
+)
+
+// meter measures servers.
+type meter struct {
+	extent
+	report                 *report
+	serverCore, clientCore int
+	dir                    string // for zones and queries
+}
+
+// running is a server that is being measured.
+type running struct {
+	candidate
+	*server.Server
+	result  *result
+	answers [][]byte
+}
+
+// measure measures all servers with one zone.
+func (m *meter) measure(t *testing.T, s subject) {
+	path := m.zoneFile(t, s)
+	set := &set{subject: s}
+	m.report.sets = append(m.report.sets, set)
+
+	var live []*running
+	for _, c := range m.report.chosen {
+		live = append(live, m.load(t, s, c, server.Zone{Origin: s.origin, File: path}))
+		set.results = append(set.results, live[len(live)-1].result)
+	}
+	m.check(t, s, path, live, set)
+	m.query(t, s, live)
+	for _, r := range live {
+		r.Stop()
+	}
+}
+
+// zoneFile writes the zone of a subject.
+func (m *meter) zoneFile(t *testing.T, s subject) string {
+	path := filepath.Join(m.dir, s.name+".zone")
+	if err := s.file(path); err != nil {
+		t.Fatal(err)
+	}
+	if !s.signed {
+		return path
+	}
+	signed, err := sign(m.dir, s.origin, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// sign signs the zone in a file with a new key and gives the file of the signed
+// zone.
+func sign(dir, origin, path string) (string, error) {
+	run := func(program string, args ...string) (string, error) {
+		cmd := exec.Command(program, args...)
+		cmd.Dir = dir
+		out, err := cmd.Output()
+		if err != nil {
+			return "", fmt.Errorf("%s: %w (it is in the Debian package ldnsutils)", program, err)
+		}
+		return string(bytes.TrimSpace(out)), nil
+	}
+	key, err := run("ldns-keygen", "-a", "ECDSAP256SHA256", "-k", origin)
+	if err != nil {
+		return "", err
+	}
+	signed := path + ".signed"
+	_, err = run("ldns-signzone", "-o", origin, "-f", signed, path, key)
+	return signed, err
+}
+
+// load starts a server as often as it takes to measure its start, and leaves the
+// last running.
+func (m *meter) load(t *testing.T, s subject, c candidate, z server.Zone) *running {
+	r := &running{candidate: c, result: &result{server: c.name}}
+	for range m.starts {
+		if r.Server != nil {
+			r.Stop()
+		}
+		// What starts the server passes its core on to it. While the server
+		// loads, all that this process does there is to ask now and then.
+		m.pin(t, m.serverCore)
+		r.Server = c.start(t, z)
+		age, err := proc.age(r.PID())
+		m.pin(t, m.clientCore)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.result.loads = append(r.result.loads, age)
+	}
+	var err error
+	if r.result.loaded, err = proc.pss(r.PID()); err != nil {
+		t.Fatal(err)
+	}
+	if r.result.peak, err = proc.peak(r.PID()); err != nil {
+		t.Fatal(err)
+	}
+	m.noteVersion(t, c, r.Server)
+	progress("%s: %s answers after %.2f s, %d MB", s.name, c.name, median(r.result.loads).Seconds(), r.result.loaded>>20)
+	return r
+}
+
+// noteVersion puts the version of a server into the report.
+func (m *meter) noteVersion(t *testing.T, c candidate, s *server.Server) {
+	v := s.Name
+	if c.program == "" {
+		out, err := exec.Command(server.Binary(t), "-version").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		v = strings.ReplaceAll(strings.TrimSpace(string(out)), "\n", ", ")
+	}
+	if !slices.Contains(m.report.versions, v) {
+		m.report.versions = append(m.report.versions, v)
+	}
+}
+
+func (m *meter) pin(t *testing.T, core int) {
+	t.Helper()
+	if err := pin(core); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check compares the answers to a sample of the mix: those of our encoder and of
+// each server, with ours or, if that is not measured, with the first.
+func (m *meter) check(t *testing.T, s subject, path string, live []*running, set *set) {
+	var queries [][]byte
+	for i, q := range mix(s, m.sample, 5) {
+		b, err := pack(q, uint16(i), s.signed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		queries = append(queries, b)
+	}
+	snap, err := loadZone(s, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := answerAll(snap, queries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set.encoded = meanSize(encoded)
+	for _, r := range live {
+		if r.answers, err = askAll(r.Addr, queries); err != nil {
+			t.Fatalf("%s: %v", r.name, err)
+		}
+		r.result.size = meanSize(r.answers)
+		if r.result.diff, err = compare(r.name, r.answers, "our encoder", encoded); err != nil {
+			t.Fatal(err)
+		}
+		// Nobody says that stock file is always right.
+		if d := r.result.diff; d.answers > 0 && r.name != stock {
+			t.Errorf("%s: %d of %d answers of %s are not those of our encoder, %d have another response code; the first:\n%s",
+				s.name, d.answers, d.asked, r.name, d.rcodes, d.example)
+		}
+	}
+}
+
+// query sends queries to the servers: once all of them, then in rounds, the
+// servers taking turns.
+func (m *meter) query(t *testing.T, s subject, live []*running) {
+	data, err := stream(mix(s, m.queries, 7), s.signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(m.dir, "queries")
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range live {
+		l, err := send(t.Context(), r.Addr, file, 0)
+		if err != nil {
+			t.Fatalf("%s: %v", r.name, err)
+		}
+		r.result.rcodes, r.result.lost = l.rcodes, l.lost
+		if first := live[0].result; r.name != stock && l.lost+first.lost == 0 && !maps.Equal(l.rcodes, first.rcodes) {
+			t.Errorf("%s: the response codes of %s are %v, those of %s %v", s.name, r.name, l.rcodes, first.server, first.rcodes)
+		}
+		if r.result.queried, err = proc.pss(r.PID()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.bare {
+		return
+	}
+	for i := range m.rounds {
+		for j := range live {
+			r := live[(i+j)%len(live)]
+			cost, lost, err := m.cost(t, r, file)
+			if err != nil {
+				t.Fatalf("%s: %v", r.name, err)
+			}
+			r.result.costs = append(r.result.costs, cost)
+			r.result.lost += lost
+		}
+	}
+	for _, r := range live {
+		progress("%s: %s takes %.2f µs a query, %d MB", s.name, r.name, median(r.result.costs), r.result.queried>>20)
+	}
+}
+
+// cost sends queries to one server for one round and gives the CPU time of each
+// in microseconds.
+func (m *meter) cost(t *testing.T, r *running, file string) (cost float64, lost int, err error) {
+	before, err := proc.cpu(r.PID())
+	if err != nil {
+		return 0, 0, err
+	}
+	l, err := send(t.Context(), r.Addr, file, m.extent.round)
+	if err != nil {
+		return 0, 0, err
+	}
+	after, err := proc.cpu(r.PID())
+	if err != nil {
+		return 0, 0, err
+	}
+	return perQuery(after-before, l.completed), l.lost, nil
+}
+
+// perQuery gives microseconds of CPU time a query.
+func perQuery(cpu time.Duration, queries int) float64 {
+	return float64(cpu.Nanoseconds()) / 1e3 / float64(queries)
+}
+
+// median gives the middle of the values, the mean of the two middle ones if their
+// number is even, and 0 of none.
+func median[T ~int64 | ~float64](values []T) T {
+	v := slices.Sorted(slices.Values(values))
+	switch n := len(v); {
+	case n == 0:
+		return 0
+	case n%2 == 0:
+		return (v[n/2-1] + v[n/2]) / 2
+	default:
+		return v[n/2]
+	}
+}

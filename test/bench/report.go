@@ -1,0 +1,302 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// report is all that was measured.
+type report struct {
+	quick    bool
+	started  time.Time
+	took     time.Duration
+	machine  machine
+	extent   extent
+	chosen   []candidate
+	missing  []string // what could not be measured, and why
+	versions []string // of the servers
+	lookups  []lookups
+	sets     []*set
+}
+
+// set is what was measured with one zone.
+type set struct {
+	subject
+	results []*result // in the order of the candidates
+	encoded float64   // mean octets of our encoder's answers to the sample
+}
+
+// result is what was measured of one server with one zone. Memory is in bytes.
+type result struct {
+	server  string
+	loads   []time.Duration // from the start of the process to its first answer
+	loaded  int64           // memory after that
+	peak    int64           // greatest memory of one process until then
+	queried int64           // memory after queries
+	size    float64         // mean octets of the answers to the sample
+	diff    difference      // to our encoder
+	rcodes  map[string]int
+	lost    int
+	costs   []float64 // µs of CPU time a query, by round
+}
+
+// memory gives the greater of the two measurements of memory, in MB.
+func (r *result) memory() float64 { return megabytes(max(r.loaded, r.queried)) }
+
+// start gives the median of the times from start to answer, in seconds.
+func (r *result) start() float64 { return median(r.loads).Seconds() }
+
+// cost gives the median of the rounds.
+func (r *result) cost() float64 { return median(r.costs) }
+
+func megabytes(n int64) float64 { return float64(n) / 1e6 }
+
+// find gives the result of a server with a zone, an empty one if there is none.
+func (r *report) find(zone, server string) *result {
+	for _, s := range r.sets {
+		for _, res := range s.results {
+			if s.name == zone && res.server == server {
+				return res
+			}
+		}
+	}
+	return &result{}
+}
+
+// target is a bound that this server has to keep, as a multiple of what another
+// takes.
+type target struct {
+	what        string
+	ours, other float64 // 0 if it was not measured
+	unit, name  string  // of the values, and of the other server
+	limit       float64
+}
+
+// ratio gives ours as a multiple of the other's, and false if one of them is not
+// known.
+func (t target) ratio() (float64, bool) {
+	if t.ours == 0 || t.other == 0 {
+		return 0, false
+	}
+	return t.ours / t.other, true
+}
+
+// What becomes of a target.
+const (
+	met        = "met"
+	missed     = "**missed**"
+	unmeasured = "not measured"
+)
+
+// verdict tells whether the target is met.
+func (t target) verdict() string {
+	switch ratio, ok := t.ratio(); {
+	case !ok:
+		return unmeasured
+	case ratio <= t.limit:
+		return met
+	default:
+		return missed
+	}
+}
+
+// targets gives the targets of this server.
+func (r *report) targets() []target {
+	list := []target{
+		{"memory, big zone", r.find("big", ours).memory(), r.find("big", "nsd").memory(), "MB", "nsd", 0.85},
+		{"first load on one core, big zone", r.find("big", ours).start(), r.find("big", "knotd").start(), "s", "knotd", 1},
+		{"plugin chain, small zone", r.find("small", ours).cost(), r.find("small", stock).cost(), "µs/query", stock, 0.65},
+	}
+	for _, s := range r.sets {
+		if !s.bare {
+			list = append(list, target{"mean size of answers, " + s.name + " zone", s.encoded, r.find(s.name, "nsd").size, "octets", "nsd", 1.02})
+		}
+	}
+	return list
+}
+
+// String gives the report in Markdown.
+func (r *report) String() string {
+	var b strings.Builder
+	b.WriteString("# Benchmarks\n\n`make bench` wrote this page and everything in it")
+	fmt.Fprintf(&b, " on %s, in %s, on this machine: %s.\n", r.started.UTC().Format("2 January 2006"), r.took.Round(time.Second), r.machine)
+	if r.quick {
+		b.WriteString("\n**A quick run: the zones are smaller and the rounds shorter than the targets are meant for.**\n")
+	}
+	fmt.Fprintf(&b, "\nServers: %s.", strings.Join(r.versions, "; "))
+	fmt.Fprintf(&b, " `%s` and `%s` are one binary, with the plugin *authority* and CoreDNS's own *file* alone in the chain.\n", ours, stock)
+	for _, m := range r.missing {
+		fmt.Fprintf(&b, "\n**Not measured** – %s.\n", m)
+	}
+	b.WriteString("\nOnly numbers of one run on one machine compare with each other.\n\n## Targets\n\n")
+	b.WriteString(r.targetTable())
+	b.WriteString("\n## Zones\n\n")
+	zones := table{{"zone", "what is in it"}}
+	for _, s := range r.sets {
+		zones = append(zones, []string{s.name, s.about})
+	}
+	b.WriteString(zones.String())
+
+	fmt.Fprintf(&b, "\n## First load, seconds\n\nFrom the start of the process to its first answer with authority, over UDP and TCP, on one core: the median of %d. The servers are asked every 20 ms. ", r.extent.starts)
+	b.WriteString("`tiny` shows what a server takes to start at all.\n\n")
+	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string { return number(res.start(), 2) }))
+
+	fmt.Fprintf(&b, "\n## Memory, MB\n\nPSS of all processes of the server, after load and after %d queries; in parentheses the greatest RSS that one process had while loading.\n\n", r.extent.queries)
+	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string {
+		return fmt.Sprintf("%s / %s (%s)", number(megabytes(res.loaded), 0), number(megabytes(res.queried), 0), number(megabytes(res.peak), 0))
+	}))
+
+	timed := slices.DeleteFunc(slices.Clone(r.sets), func(s *set) bool { return s.bare })
+	fmt.Fprintf(&b, "\n## CPU time per query, µs\n\nUser and system time of all processes of the server by answers: the median of %d rounds of %s, in which the servers take turns, with the least and the greatest. ", r.extent.rounds, r.extent.round)
+	fmt.Fprintf(&b, "The server has one core, dnsperf another, %d queries are outstanding. In the mix are %s, all with EDNS and %d octets. ", outstanding, describeMix(), udpSize)
+	b.WriteString("Ours and `file` go through CoreDNS's plugin chain; the others are there for orientation.\n\n")
+	b.WriteString(r.byServer(timed, func(_ *set, res *result) string {
+		if len(res.costs) == 0 {
+			return number(0, 0)
+		}
+		return fmt.Sprintf("%.2f (%.2f–%.2f)", res.cost(), slices.Min(res.costs), slices.Max(res.costs))
+	}))
+
+	fmt.Fprintf(&b, "\n## Mean size of answers, octets\n\nOf %d queries of the mix. `encoder` is ours without CoreDNS's chain, which turns the compression of names off for every answer that fits.\n\n", r.extent.sample)
+	sizes := r.serverTable(r.sets, func(_ *set, res *result) string { return number(res.size, 1) })
+	sizes[0] = append(sizes[0], "encoder")
+	for i, s := range r.sets {
+		sizes[i+1] = append(sizes[i+1], number(s.encoded, 1))
+	}
+	b.WriteString(sizes.String())
+
+	fmt.Fprintf(&b, "\n## Lookups in process\n\nNanoseconds of `Snapshot.Lookup` on one core, of %d names in random order; `whole` is a question of the mix from its message to the message of the answer.\n\n", queriesHeld)
+	lk := table{{"zone", "names", "records", "hit", "NXDOMAIN", "referral", "allocations", "whole", "heap bytes a name"}}
+	for _, l := range r.lookups {
+		lk = append(lk, []string{
+			l.zone, fmt.Sprint(l.names), fmt.Sprint(l.records), number(l.hit, 0), number(l.nxdomain, 0), number(l.referral, 0),
+			fmt.Sprint(l.allocs), number(l.whole, 0), number(float64(l.heap)/float64(max(1, l.names)), 0),
+		})
+	}
+	b.WriteString(lk.String())
+
+	fmt.Fprintf(&b, "\n## Answers\n\nOf %d queries of the mix, how many a server answers in another way than our encoder does: response code, AA, TC, answer section, authority section of answers without one. ", r.extent.sample)
+	b.WriteString("In parentheses, how many of them with another response code. Then the response codes of all queries.\n\n")
+	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string { return res.answers() }))
+	for _, example := range r.examples() {
+		b.WriteString(example)
+	}
+	return b.String()
+}
+
+// answers sums up how a server answered.
+func (r *result) answers() string {
+	if r.diff.asked == 0 {
+		return number(0, 0)
+	}
+	text := fmt.Sprintf("%d (%d); %s", r.diff.answers, r.diff.rcodes, describeRcodes(r.rcodes))
+	if r.lost > 0 {
+		text += fmt.Sprintf("; %d lost", r.lost)
+	}
+	return text
+}
+
+// examples shows, for each server, the first answer that is not that of our
+// encoder.
+func (r *report) examples() (list []string) {
+	for _, c := range r.chosen {
+		for _, s := range r.sets {
+			if d := r.find(s.name, c.name).diff; d.example != "" {
+				list = append(list, fmt.Sprintf("\nFor example, zone %s:\n\n```\n%s\n```\n", s.name, d.example))
+				break
+			}
+		}
+	}
+	return list
+}
+
+// verdicts counts the targets by what became of them.
+func (r *report) verdicts() string {
+	n := map[string]int{}
+	for _, t := range r.targets() {
+		n[t.verdict()]++
+	}
+	return fmt.Sprintf("%d targets met, %d missed, %d not measured", n[met], n[missed], n[unmeasured])
+}
+
+// targetTable gives the targets with what became of them.
+func (r *report) targetTable() string {
+	t := table{{"what", "ours", "theirs", "ratio", "target", ""}}
+	for _, x := range r.targets() {
+		ratio := "–"
+		if v, ok := x.ratio(); ok {
+			ratio = number(v, 3)
+		}
+		t = append(t, []string{
+			x.what, number(x.ours, 2) + " " + x.unit, number(x.other, 2) + " " + x.unit, ratio,
+			fmt.Sprintf("≤ %s × %s", number(x.limit, 2), x.name), x.verdict(),
+		})
+	}
+	return t.String()
+}
+
+// byServer gives a table with a line for each zone and a column for each server.
+func (r *report) byServer(sets []*set, cell func(*set, *result) string) string {
+	return r.serverTable(sets, cell).String()
+}
+
+func (r *report) serverTable(sets []*set, cell func(*set, *result) string) table {
+	head := []string{"zone"}
+	for _, c := range r.chosen {
+		head = append(head, c.name)
+	}
+	t := table{head}
+	for _, s := range sets {
+		line := []string{s.name}
+		for _, c := range r.chosen {
+			line = append(line, cell(s, r.find(s.name, c.name)))
+		}
+		t = append(t, line)
+	}
+	return t
+}
+
+// describeMix gives the mix in words.
+func describeMix() string {
+	var parts []string
+	for _, s := range shares {
+		parts = append(parts, fmt.Sprintf("%g %% %s", float64(100*s.part)/mixTotal, s.kind))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// describeRcodes gives response codes with their numbers.
+func describeRcodes(rcodes map[string]int) string {
+	var parts []string
+	for _, code := range slices.Sorted(maps.Keys(rcodes)) {
+		parts = append(parts, fmt.Sprintf("%s %d", code, rcodes[code]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// number gives a number with so many digits after the point, "–" for 0: what was
+// not measured.
+func number(v float64, digits int) string {
+	if v == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.*f", digits, v)
+}
+
+// table is a table of Markdown. Its first line is the head.
+type table [][]string
+
+// String gives the table in Markdown.
+func (t table) String() string {
+	var b strings.Builder
+	for i, line := range t {
+		b.WriteString("| " + strings.Join(line, " | ") + " |\n")
+		if i == 0 {
+			b.WriteString("|" + strings.Repeat("---|", len(line)) + "\n")
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// measured gives a report as if it had been measured.
+func measured() *report {
+	pick := func(name string) candidate {
+		for _, c := range candidates {
+			if c.name == name {
+				return c
+			}
+		}
+		return candidate{}
+	}
+	second := func(s ...float64) (d []time.Duration) {
+		for _, v := range s {
+			d = append(d, time.Duration(v*float64(time.Second)))
+		}
+		return d
+	}
+	return &report{
+		started: time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC),
+		took:    754 * time.Second,
+		machine: machine{cpu: "Example CPU", kernel: "6.1", load: "0.02", dnsperf: "2.10.0", golang: "go1.26", cores: 2},
+		extent:  full,
+		chosen:  []candidate{pick(ours), pick(stock), pick("nsd"), pick("knotd")},
+		missing: []string{"named: the program named is not installed"},
+		sets: []*set{
+			{subject: tiny(), results: []*result{{server: ours, loads: second(0.1)}}},
+			{
+				subject: mixed("small", "small.example.", 1000), encoded: 77.5,
+				results: []*result{
+					{
+						server: ours, loads: second(0.2), loaded: 50e6, queried: 40e6, peak: 60e6, costs: []float64{9, 8, 10}, size: 105,
+						diff: difference{asked: 4000}, rcodes: map[string]int{"NXDOMAIN": 100, "NOERROR": 900},
+					},
+					{
+						server: stock, costs: []float64{20, 21, 20}, lost: 3,
+						diff: difference{asked: 4000, answers: 12, rcodes: 2, example: "file:\nNOERROR"}, rcodes: map[string]int{"NOERROR": 1000},
+					},
+					{server: "nsd", size: 76, diff: difference{asked: 4000}},
+				},
+			},
+			{
+				subject: delegations("big", "big.example.", 1000), encoded: 120,
+				results: []*result{
+					{server: ours, loads: second(5, 4, 9), loaded: 400e6, queried: 630e6},
+					{server: "nsd", loaded: 750e6, queried: 740e6, size: 100},
+				},
+			},
+		},
+		lookups: []lookups{{zone: "mixed", names: 1004, records: 1307, heap: 100400, hit: 150.4, nxdomain: 99, whole: 300}},
+	}
+}
+
+func TestTargets(t *testing.T) {
+	verdicts := map[string]string{
+		"memory, big zone":                       met,        // 630 / 750
+		"first load on one core, big zone":       unmeasured, // no knotd
+		"plugin chain, small zone":               met,        // 9 / 20
+		"mean size of answers, small zone":       met,        // 77.5 / 76
+		"mean size of answers, big zone":         missed,     // 120 / 100
+		"no such target, to be sure of the test": "",
+	}
+	r := measured()
+	got := map[string]string{}
+	for _, x := range r.targets() {
+		got[x.what] = x.verdict()
+	}
+	for what, want := range verdicts {
+		if got[what] != want {
+			t.Errorf("%s: %q, want %q", what, got[what], want)
+		}
+	}
+	if len(got) != len(verdicts)-1 {
+		t.Errorf("%d targets: %v", len(got), got)
+	}
+	if got, want := r.verdicts(), "3 targets met, 1 missed, 1 not measured"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	r.find("big", ours).loaded = 750e6
+	r.sets[2].results = append(r.sets[2].results, &result{server: "knotd", loads: []time.Duration{4999 * time.Millisecond}})
+	for _, x := range r.targets()[:2] {
+		if x.verdict() != missed {
+			t.Errorf("%+v is %s", x, x.verdict())
+		}
+	}
+}
+
+func TestVerdictAtTheLimit(t *testing.T) {
+	for _, tc := range []struct {
+		ours, other float64
+		want        string
+	}{{85, 100, met}, {85.1, 100, missed}, {0, 100, unmeasured}, {85, 0, unmeasured}} {
+		if got := (target{ours: tc.ours, other: tc.other, limit: 0.85}).verdict(); got != tc.want {
+			t.Errorf("%v of %v: %s, want %s", tc.ours, tc.other, got, tc.want)
+		}
+	}
+}
+
+func TestReportText(t *testing.T) {
+	text := measured().String()
+	for _, want := range []string{
+		"24 November 2026, in 12m34s, on this machine: Example CPU, 2 cores, Linux 6.1, load average 0.02 at the start, go1.26, dnsperf 2.10.0",
+		"**Not measured** – named: the program named is not installed.",
+		"| memory, big zone | 630.00 MB | 750.00 MB | 0.840 | ≤ 0.85 × nsd | met |",
+		"| first load on one core, big zone | 5.00 s | – s | – | ≤ 1.00 × knotd | not measured |",
+		"| mean size of answers, big zone | 120.00 octets | 100.00 octets | 1.200 | ≤ 1.02 × nsd | **missed** |",
+		"| zone | trustdns | file | nsd | knotd |\n|---|---|---|---|---|\n| tiny | 0.10 | – | – | – |",
+		"| small | 50 / 40 (60) |",
+		"| small | 9.00 (8.00–10.00) | 20.00 (20.00–21.00) | – | – |",
+		"| small | 105.0 | – | 76.0 | – | 77.5 |",
+		"| mixed | 1004 | 1307 | 150 | 99 | – | 0 | 300 | 100 |",
+		"| small | 0 (0); NOERROR 900, NXDOMAIN 100 | 12 (2); NOERROR 1000; 3 lost |",
+		"For example, zone small:\n\n```\nfile:\nNOERROR\n```",
+		"68 % A, 2 % A through a CNAME, 10 % AAAA, 2.5 % MX",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the report lacks %q", want)
+		}
+	}
+	if strings.Contains(text, "quick") {
+		t.Error("a full run calls itself quick")
+	}
+	r := measured()
+	r.quick = true
+	if !strings.Contains(r.String(), "**A quick run") {
+		t.Error("a quick run does not say so")
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+// A run of which nothing came is a report, too.
+func TestReportOfNothing(t *testing.T) {
+	text := (&report{}).String()
+	if !strings.Contains(text, "| memory, big zone | – MB | – MB | – | ≤ 0.85 × nsd | not measured |") {
+		t.Error(text)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, tc := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{3}, 3}, {[]float64{5, 1, 3}, 3}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		if got := median(tc.values); got != tc.want {
+			t.Errorf("%v: %v, want %v", tc.values, got, tc.want)
+		}
+	}
+	values := []float64{3, 1, 2}
+	median(values)
+	if values[0] != 3 {
+		t.Error("the values are sorted in place")
+	}
+}
+
+func TestPerQuery(t *testing.T) {
+	if got := perQuery(3*time.Second, 1_000_000); got != 3 {
+		t.Errorf("%v µs", got)
+	}
+}
+
+func TestCPUModel(t *testing.T) {
+	if got := cpuModel("processor\t: 0\nmodel\t\t: 17\nmodel name\t: Example CPU @ 3 GHz\n"); got != "Example CPU @ 3 GHz" {
+		t.Errorf("%q", got)
+	}
+	if got := cpuModel("Processor: ARM\n"); got != "unknown" {
+		t.Errorf("%q", got)
+	}
+}

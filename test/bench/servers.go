@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/trustdns/trustdns/test/server"
+)
+
+// ours and stock are what the plugin authority and CoreDNS's own plugin file are
+// called in tables. Both run in our binary, with nothing else in the chain.
+const (
+	ours  = "trustdns"
+	stock = "file"
+)
+
+// candidate is a kind of server to measure.
+type candidate struct {
+	name    string
+	program string // that it needs, "" for our binary
+	peer    bool   // its answers have to be equal to ours
+	start   func(testing.TB, server.Zone) *server.Server
+}
+
+// candidates are all there are, in the order of the tables.
+var candidates = []candidate{
+	{name: ours, start: func(t testing.TB, z server.Zone) *server.Server {
+		return startChain(t, z, fmt.Sprintf("authority %s {\n\t\tfile %s\n\t}", z.Origin, z.File))
+	}},
+	{name: stock, start: func(t testing.TB, z server.Zone) *server.Server {
+		return startChain(t, z, fmt.Sprintf("file %s %s {\n\t\treload 0\n\t}", z.File, z.Origin))
+	}},
+	{name: "nsd", program: "nsd", peer: true, start: func(t testing.TB, z server.Zone) *server.Server {
+		return server.StartNSD(t, []server.Zone{z})
+	}},
+	{name: "knotd", program: "knotd", peer: true, start: func(t testing.TB, z server.Zone) *server.Server {
+		return server.StartKnotd(t, []server.Zone{z})
+	}},
+	{name: "named", program: "named", peer: true, start: func(t testing.TB, z server.Zone) *server.Server {
+		return server.StartNamed(t, []server.Zone{z})
+	}},
+}
+
+// startChain starts our binary with one block that has only that plugin.
+func startChain(t testing.TB, z server.Zone, plugin string) *server.Server {
+	t.Helper()
+	return server.StartOurs(t, fmt.Sprintf(".:%s {\n\tbind 127.0.0.1\n\t%s\n}\n", server.Port, plugin), z.Origin)
+}
+
+// choose gives the candidates of those names that can run here, and why each of
+// the others cannot.
+func choose(t *testing.T, names []string) (chosen []candidate, missing []string) {
+	for _, name := range names {
+		found := false
+		for _, c := range candidates {
+			if c.name != name {
+				continue
+			}
+			found = true
+			if why := c.lacks(t); why != "" {
+				missing = append(missing, fmt.Sprintf("%s: %s", name, why))
+			} else {
+				chosen = append(chosen, c)
+			}
+		}
+		if !found {
+			t.Fatalf("no server is called %q", name)
+		}
+	}
+	return chosen, missing
+}
+
+// lacks tells what a candidate misses here, "" for nothing.
+func (c candidate) lacks(t *testing.T) string {
+	switch c.name {
+	case ours, stock:
+		plugin := c.name
+		if c.name == ours {
+			plugin = "authority"
+		}
+		out, err := exec.Command(server.Binary(t), "-plugins").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if strings.TrimSpace(line) == plugin {
+				return ""
+			}
+		}
+		return fmt.Sprintf("the binary has no plugin %q", plugin)
+	default:
+		there := false
+		t.Run("needs "+c.program, func(t *testing.T) {
+			server.Require(t, c.program)
+			there = true
+		})
+		if there {
+			return ""
+		}
+		return fmt.Sprintf("the program %s is not installed", c.program)
+	}
+}
