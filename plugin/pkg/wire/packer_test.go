@@ -82,21 +82,55 @@ func (r record) String() string {
 	return fmt.Sprintf("%v %d %d %d %x", dnsname.Name(r.owner), r.ttl, r.class, r.typ, r.rdata)
 }
 
-// decode reads the records of a section with miekg/dns, OPT left out.
-func decode(t testing.TB, rrs []dns.RR) (all []record) {
+// compressed says where names may be compressed: fixed octets, then names.
+var compressed = map[uint16]struct{ fixed, names int }{
+	rrset.TypeNS: {0, 1}, rrset.TypeMD: {0, 1}, rrset.TypeMF: {0, 1}, rrset.TypeCNAME: {0, 1}, rrset.TypeSOA: {0, 2}, rrset.TypeMB: {0, 1},
+	rrset.TypeMG: {0, 1}, rrset.TypeMR: {0, 1}, rrset.TypePTR: {0, 1}, rrset.TypeMINFO: {0, 2}, rrset.TypeMX: {2, 1},
+}
+
+// read gives the records of the answer, authority and additional section of a
+// message, but for OPT. It does not go through the types of miekg/dns, as these
+// do not keep all RDATA as it is.
+func read(t testing.TB, msg []byte) (sections [3][]record) {
 	t.Helper()
-	for _, rr := range rrs {
-		h := rr.Header()
-		if h.Rrtype == dns.TypeOPT {
-			continue
-		}
-		owner, rdata, err := rrset.FromRR(rr)
+	u16 := func(off int) int { return int(msg[off])<<8 | int(msg[off+1]) }
+	off := HeaderSize
+	name := func() dnsname.Name {
+		n, next, err := dnsname.FromWire(msg, off)
 		if err != nil {
-			t.Fatalf("%v: %v", rr, err)
+			t.Fatalf("name at %d: %v: %x", off, err, msg)
 		}
-		all = append(all, record{string(owner.Fold()), h.Rrtype, h.Class, h.Ttl, string(rrset.AppendCanonical(nil, h.Rrtype, rdata))})
+		off = next
+		return n
 	}
-	return all
+	for range u16(4) {
+		name()
+		off += 4
+	}
+	for i := range sections {
+		for range u16(6 + 2*i) {
+			r := record{owner: string(name().Fold())}
+			r.typ, r.class, r.ttl = uint16(u16(off)), uint16(u16(off+2)), uint32(u16(off+4)<<16|u16(off+6))
+			end := off + 10 + u16(off+8)
+			off += 10
+			if c, ok := compressed[r.typ]; ok {
+				r.rdata = string(msg[off : off+c.fixed])
+				off += c.fixed
+				for range c.names {
+					r.rdata += string(name())
+				}
+			}
+			r.rdata = string(rrset.AppendCanonical(nil, r.typ, r.rdata+string(msg[off:end])))
+			off = end
+			if r.typ != rrset.TypeOPT {
+				sections[i] = append(sections[i], r)
+			}
+		}
+	}
+	if off != len(msg) {
+		t.Fatalf("records end at %d of %d", off, len(msg))
+	}
+	return sections
 }
 
 // records gives what sets have in a message.
@@ -120,10 +154,10 @@ func unpack(t testing.TB, msg []byte) *dns.Msg {
 	return m
 }
 
-func section(t testing.TB, name string, got []dns.RR, want []zone.Set) {
+func section(t testing.TB, name string, got []record, want []zone.Set) {
 	t.Helper()
-	if g, w := decode(t, got), records(want); !slices.Equal(g, w) {
-		t.Errorf("%s:\ngot  %v\nwant %v", name, g, w)
+	if w := records(want); !slices.Equal(got, w) {
+		t.Errorf("%s:\ngot  %v\nwant %v", name, got, w)
 	}
 }
 
@@ -135,9 +169,10 @@ func complete(t testing.TB, msg []byte, q *Question, a *zone.Answer) *dns.Msg {
 	if m.Rcode != a.Kind.Rcode() || m.Authoritative != a.AA || m.Truncated {
 		t.Errorf("header: %v", m.MsgHdr)
 	}
-	section(t, "answer", m.Answer, a.Answer)
-	section(t, "authority", m.Ns, a.Authority)
-	section(t, "additional", m.Extra, a.Additional)
+	got := read(t, msg)
+	section(t, "answer", got[0], a.Answer)
+	section(t, "authority", got[1], a.Authority)
+	section(t, "additional", got[2], a.Additional)
 	return m
 }
 
@@ -441,15 +476,16 @@ func TestTruncation(t *testing.T) {
 				t.Errorf("tc %v, %v, %d octets", m.Truncated, err, len(msg))
 			}
 			checkHead(t, m, msg, c.q)
-			section(t, "answer", m.Answer, c.a.Answer[:c.answer])
-			section(t, "authority", m.Ns, c.a.Authority[:c.authority])
+			got := read(t, msg)
+			section(t, "answer", got[0], c.a.Answer[:c.answer])
+			section(t, "authority", got[1], c.a.Authority[:c.authority])
 			want := c.a.Additional
 			if c.additional < 0 {
 				want = want[1:]
 			} else {
 				want = want[:c.additional]
 			}
-			section(t, "additional", m.Extra, want)
+			section(t, "additional", got[2], want)
 		})
 	}
 }
@@ -539,49 +575,35 @@ func TestMalformedRDATA(t *testing.T) {
 	}{
 		{rrset.TypeNS, []string{"", "\x03abc", "\xc0\x0c", "\x01a\x00", "\x01b\x00trailing"}},
 		{rrset.TypeMX, []string{"\x00", "\x00\x01", "\x00\x01\x41"}},
-		{rrset.TypeSOA, []string{"\x00", "\x00\x00", "\x01a\x00\x01a\x00short"}},
+		{rrset.TypeSOA, []string{"\x00", "\x00\x00", "\x01a\x00\x01b\x00short"}},
 		{rrset.TypeNAPTR, []string{"\x00\x00\x00\x00", "\x00\x00\x00\x00\x09a"}},
 	} {
 		set, err := rrset.New(c.typ, 300, c.rdata...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := p.AppendResponse(nil, q, &zone.Answer{Answer: []zone.Set{{Owner: q.Name, RRset: set}}}, MaxUDP, nil)
+		msg, err := p.AppendResponse(nil, q, &zone.Answer{Answer: []zone.Set{{Owner: q.Name, RRset: set}}}, MaxUDP, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		// no interpretation, so none to go wrong: lengths and owners still hold
-		got := walk(t, want)
-		if len(got) != set.Len() {
-			t.Errorf("type %d: %d records, want %d", c.typ, len(got), set.Len())
+		for _, r := range c.rdata { // no name in them could be compressed, so all are copied as they are
+			if !bytes.Contains(msg, append([]byte{0, byte(len(r))}, r...)) {
+				t.Errorf("type %d: no %x in %x", c.typ, r, msg)
+			}
+		}
+		off, n := HeaderSize+len(q.Name)+4, 0
+		for off < len(msg) {
+			_, next, err := dnsname.FromWire(msg, off)
+			if err != nil {
+				t.Fatal(err)
+			}
+			off = next + 10 + int(msg[next+8])<<8 + int(msg[next+9])
+			n++
+		}
+		if off != len(msg) || n != set.Len() {
+			t.Errorf("type %d: %d records, msg %d", c.typ, n, set.Len())
 		}
 	}
-}
-
-// walk goes through the records of a message without looking at their RDATA, and
-// gives their owners in the letter case of the message.
-func walk(t testing.TB, msg []byte) (owners []dnsname.Name) {
-	t.Helper()
-	off, err := HeaderSize, error(nil)
-	u16 := func(off int) int { return int(msg[off])<<8 | int(msg[off+1]) }
-	for range u16(4) {
-		if _, off, err = dnsname.FromWire(msg, off); err != nil {
-			t.Fatal(err)
-		}
-		off += 4
-	}
-	for range u16(6) + u16(8) + u16(10) {
-		var n dnsname.Name
-		if n, off, err = dnsname.FromWire(msg, off); err != nil {
-			t.Fatal(err)
-		}
-		owners = append(owners, n)
-		off += 10 + u16(off+8)
-	}
-	if off != len(msg) {
-		t.Fatalf("records end at %d of %d", off, len(msg))
-	}
-	return owners
 }
 
 // transfer packs all sets into messages of at most limit octets.
@@ -631,7 +653,8 @@ func TestTransfer(t *testing.T) {
 	for _, limit := range []int{512, 16384, MaxMessage} {
 		t.Run(fmt.Sprint(limit), func(t *testing.T) {
 			var p Packer
-			var got []dns.RR
+			var got []record
+			var names []dns.RR // for the letter case
 			var theirs, ours, messages, last int
 			transfer(t, &p, all, limit, func(msg []byte) {
 				if messages > 0 && last < limit-64 { // no record is larger
@@ -642,7 +665,8 @@ func TestTransfer(t *testing.T) {
 				if m.Id != 7 || !m.Authoritative || !m.Response || len(m.Question) != 1 || m.Question[0] != (dns.Question{Name: "example.org.", Qtype: dns.TypeAXFR, Qclass: 1}) {
 					t.Errorf("head of message %d: %v", messages, m.MsgHdr)
 				}
-				got = append(got, m.Answer...)
+				got = append(got, read(t, msg)[0]...)
+				names = append(names, m.Answer...)
 				ours += len(msg)
 				theirs += len(byMiekg(t, msg))
 				messages++
@@ -657,13 +681,13 @@ func TestTransfer(t *testing.T) {
 			i := 0
 			for _, s := range all { // letter case is kept
 				for range s.Len() + s.Sigs.Len() {
-					if want := s.Owner.String(); got[i].Header().Name != want {
-						t.Fatalf("owner %s, want %s", got[i].Header().Name, want)
+					if want := s.Owner.String(); names[i].Header().Name != want {
+						t.Fatalf("owner %s, want %s", names[i].Header().Name, want)
 					}
 					i++
 				}
 				if s.Type == rrset.TypeNS {
-					_, rdata, err := rrset.FromRR(got[i-1])
+					_, rdata, err := rrset.FromRR(names[i-1])
 					if err != nil || !slices.Contains(slices.Collect(s.All()), rdata) {
 						t.Fatalf("target %q of %v: %v", rdata, s.Owner, err)
 					}
@@ -685,10 +709,11 @@ func TestManyNames(t *testing.T) {
 		}
 		all = append(all, zone.Set{Owner: dnsname.MustParse(fmt.Sprintf("%x.%x.%x.example.org.", i%16, i/16%16, i/256)), RRset: set})
 	}
-	var got []dns.RR
+	var got []record
 	full := false
 	transfer(t, &p, all, MaxMessage, func(msg []byte) {
-		got = append(got, unpack(t, msg).Answer...)
+		unpack(t, msg)
+		got = append(got, read(t, msg)[0]...)
 		full = full || p.used == maxLabels
 	})
 	if !full {
@@ -806,7 +831,7 @@ func TestAnyAnswer(t *testing.T) {
 		if !fits { // what is there stands at the start of what was to be sent, and the next set does not fit
 			whole := *a
 			whole.Additional = whole.Additional[:a.Glue]
-			in := prefix(t, m, &whole)
+			in := prefix(t, msg, &whole)
 			if in == nil {
 				rt.Fatalf("sections are not cut between RRsets: %v", m)
 			}
@@ -818,7 +843,7 @@ func TestAnyAnswer(t *testing.T) {
 		// every additional set is there or did not fit behind those before it
 		sent := required
 		sent.Additional = slices.Clone(required.Additional)
-		rest := decode(t, m.Extra)[len(records(sent.Additional)):]
+		rest := read(t, msg)[2][len(records(sent.Additional)):]
 		for _, s := range a.Additional[a.Glue:] {
 			want := records([]zone.Set{s})
 			longer := sent
@@ -846,17 +871,18 @@ func TestAnyAnswer(t *testing.T) {
 	})
 }
 
-// prefix gives the sets of a that are in m and the one after them, or nil if m
-// is not the start of a.
-func prefix(t testing.TB, m *dns.Msg, a *zone.Answer) *zone.Answer {
+// prefix gives the sets of a that are in msg and the one after them, or nil if
+// the sections of msg are not the start of a.
+func prefix(t testing.TB, msg []byte, a *zone.Answer) *zone.Answer {
+	t.Helper()
+	sections := read(t, msg)
 	in := &zone.Answer{Kind: a.Kind, AA: a.AA}
 	cut := false
-	for _, s := range []struct {
-		got  []dns.RR
+	for i, s := range []struct {
 		want []zone.Set
 		in   *[]zone.Set
-	}{{m.Answer, a.Answer, &in.Answer}, {m.Ns, a.Authority, &in.Authority}, {m.Extra, a.Additional, &in.Additional}} {
-		got, n := decode(t, s.got), 0
+	}{{a.Answer, &in.Answer}, {a.Authority, &in.Authority}, {a.Additional, &in.Additional}} {
+		got, n := sections[i], 0
 		for n < len(s.want) && !cut {
 			w := records(s.want[n : n+1])
 			n++
