@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	golog "log"
@@ -18,6 +19,7 @@ import (
 	"github.com/coredns/coredns/plugin/metadata"
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
 	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
@@ -528,6 +530,45 @@ func TestReadyAndBypass(t *testing.T) {
 	b.open(zonedb.New(time.Hour)).Close()
 	if !h.Ready() {
 		t.Error("not ready after the zones were loaded: one that is broken does not count")
+	}
+}
+
+func TestTransfer(t *testing.T) {
+	h := newTestAuthority(t, nil, "")
+	for _, c := range []struct {
+		name   string
+		serial uint32
+		whole  bool
+	}{
+		{"AXFR", 0, true},
+		{"the serial in service", 2024010101, false},
+		{"an earlier serial", 2024010100, true},
+		{"a later serial", 2024010102, false},
+		{"a much later serial", 4171493740, false},
+		{"an earlier serial before the wrap", 4171493750 + 1, true},
+		{"a serial half the circle away is neither", 2024010101 + 1<<31, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ch, err := h.Transfer("Example.org.", c.serial)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var rrs []dns.RR
+			for part := range ch {
+				rrs = append(rrs, part...)
+			}
+			if whole := len(rrs) > 1; whole != c.whole {
+				t.Errorf("%d records", len(rrs))
+			}
+			if _, ok := rrs[0].(*dns.SOA); !ok {
+				t.Errorf("the first record is %s", rrs[0])
+			}
+		})
+	}
+	for _, origin := range []string{"www.example.org.", "other.com.", "."} {
+		if _, err := h.Transfer(origin, 0); !errors.Is(err, transfer.ErrNotAuthoritative) {
+			t.Errorf("%s: error %v", origin, err)
+		}
 	}
 }
 

@@ -148,7 +148,7 @@ func (t *task) reserve(ctx context.Context, opt *dns.OPT) int {
 	if t.opt != nil {
 		n += optSize
 	}
-	if opt != nil {
+	if opt != nil && len(opt.Option) > 0 {
 		n += zoneVersionSize
 	}
 	if key, ok := tsig.ValidatedKeyName(ctx); ok {
@@ -307,22 +307,28 @@ func (t *task) fit(m *message, limit, reserve int) bool {
 	return true
 }
 
-// options gives an OPT record with what the request asks for and other plugins
-// do not give, or nil if that is nothing; then the server puts the record of the
-// request there.
+// options gives an OPT record for the response, if the one of the request, which
+// the server puts there otherwise, will not do: to hold a ZONEVERSION, or for the
+// plugin nsid, which sets DO in one that it makes itself.
 func (t *task) options(z *served) *dns.OPT {
 	if t.opt == nil {
 		return nil
 	}
+	var opt *dns.OPT
 	for _, o := range t.opt.Option {
-		if o.Option() == dns.EDNS0ZONEVERSION {
+		switch o.Option() {
+		case dns.EDNS0NSID:
+			if opt == nil {
+				opt = t.newOPT()
+			}
+		case dns.EDNS0ZONEVERSION:
 			version := binary.BigEndian.AppendUint32(nil, uint32(t.pin(z).Serial()))
 			return t.newOPT(&dns.EDNS0_ZONEVERSION{
 				Code: dns.EDNS0ZONEVERSION, LabelCount: uint8(z.spec.Origin.Labels()), Version: string(version),
 			})
 		}
 	}
-	return nil
+	return opt
 }
 
 // newOPT gives an OPT record for the response. Its size and flags are those of

@@ -32,7 +32,7 @@ func (a *Authority) Transfer(origin string, serial uint32) (<-chan []dns.RR, err
 		defer close(ch)
 		soa := s.SOA()
 		first := rrset.AppendRRs(nil, soa.Owner.String(), soa.RRset)
-		if serial != 0 && !s.Serial().After(zone.Serial(serial)) {
+		if has := zone.Serial(serial); has != 0 && (has == s.Serial() || has.After(s.Serial())) {
 			ch <- first
 			return
 		}

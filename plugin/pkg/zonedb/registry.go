@@ -32,9 +32,9 @@ func New(interval time.Duration) *DB {
 	return &DB{interval: interval, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), zones: make(map[Spec]*Zone)}
 }
 
-// Lease keeps zones live. One that is no longer reachable counts as closed, so
-// that an instance of the server whose start failed, which nobody tells of it,
-// leaves nothing behind.
+// Lease keeps zones live. One that is no longer reachable counts as closed: that
+// is how the lease of an instance of the server ends whose start failed, which
+// nobody tells of it.
 type Lease struct {
 	*hold
 	cleanup runtime.Cleanup
