@@ -89,7 +89,7 @@ func Corefile(t testing.TB, zones []Zone) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".:%s {\n\tbind 127.0.0.1\n", Port)
 	for _, z := range zones {
-		fmt.Fprintf(&b, "\tauthority %s {\n\t\tfile %s\n\t}\n", z.Origin, z.File)
+		fmt.Fprintf(&b, "\tauthority %s {\n\t\tfile %q\n\t}\n", z.Origin, z.File)
 	}
 	fmt.Fprintf(&b, "\ttransfer %s {\n\t\tto *\n\t}\n}\n", strings.Join(origins(zones), " "))
 	return b.String()

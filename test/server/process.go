@@ -40,7 +40,6 @@ type Server struct {
 	cmd     *exec.Cmd
 	logPath string
 	ended   chan struct{} // closed when the process is gone
-	waitErr error         // set before ended is closed
 	stop    sync.Once
 }
 
@@ -132,7 +131,7 @@ func launch(dir string, p plan) (*Server, error) {
 		cmd: cmd, logPath: logPath, ended: make(chan struct{}),
 	}
 	go func() {
-		s.waitErr = cmd.Wait()
+		_ = cmd.Wait() // its error says again how the process ended
 		close(s.ended)
 	}()
 	return s, nil
@@ -157,7 +156,7 @@ func (s *Server) await(zones []string) error {
 		select {
 		case <-tick.C:
 		case <-s.ended:
-			return fmt.Errorf("ended while starting: %v", s.waitErr)
+			return fmt.Errorf("ended while starting: %s", s.cmd.ProcessState)
 		case <-deadline.C:
 			return fmt.Errorf("not ready after %v: %w", startTimeout, last)
 		}

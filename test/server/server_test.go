@@ -1,0 +1,126 @@
+package server
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+func TestMain(m *testing.M) { Main(m) }
+
+// A probe is a testing.TB that keeps what a test is told instead of ending it.
+type probe struct {
+	testing.TB
+	skipped, failed string
+}
+
+func (p *probe) Helper() {}
+
+func (p *probe) Skipf(format string, args ...any) {
+	p.skipped = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+func (p *probe) Fatalf(format string, args ...any) {
+	p.failed = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// run calls f with a probe and returns what it was told.
+func run(t *testing.T, f func(testing.TB)) *probe {
+	p := &probe{TB: t}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(p)
+	}()
+	<-done
+	return p
+}
+
+func TestRequire(t *testing.T) {
+	before := skipped.tests
+	t.Cleanup(func() { skipped.tests, skipped.missing = before, nil })
+	packages["no-such-program"] = "no-such-package"
+	t.Cleanup(func() { delete(packages, "no-such-program") })
+
+	t.Setenv("INTEROP", "")
+	if p := run(t, func(tb testing.TB) { Require(tb, "go") }); p.skipped+p.failed != "" {
+		t.Errorf("a program that is there: %q %q", p.skipped, p.failed)
+	}
+	p := run(t, func(tb testing.TB) { Require(tb, "go", "no-such-program") })
+	if want := "no-such-program (Debian package no-such-package)"; !strings.Contains(p.skipped, want) || p.failed != "" {
+		t.Errorf("skipped %q, failed %q", p.skipped, p.failed)
+	}
+	if skipped.tests != before+1 {
+		t.Errorf("%d skips counted, not %d", skipped.tests, before+1)
+	}
+	t.Setenv("INTEROP", "require")
+	p = run(t, func(tb testing.TB) { RequireFile(tb, "/no/such/file", "some-package") })
+	if !strings.Contains(p.failed, "/no/such/file (Debian package some-package)") || p.skipped != "" {
+		t.Errorf("skipped %q, failed %q", p.skipped, p.failed)
+	}
+}
+
+const zoneText = `@ 60 SOA ns h 1 1 1 1 1
+@ 60 NS ns
+ns 60 A 192.0.2.1
+`
+
+func writeZone(t *testing.T) Zone {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "zone")
+	if err := os.WriteFile(file, []byte(zoneText), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return Zone{Origin: "x.example", File: file}
+}
+
+func TestServers(t *testing.T) {
+	for _, c := range []struct {
+		program string
+		start   func(testing.TB, []Zone) *Server
+	}{
+		{"named", StartNamed},
+		{"knotd", StartKnotd},
+		{"nsd", StartNSD},
+		{"", func(t testing.TB, zones []Zone) *Server {
+			return StartOurs(t, ".:"+Port+" {\n bind 127.0.0.1\n file "+zones[0].File+" x.example\n}\n", "x.example")
+		}},
+	} {
+		t.Run(cmp.Or(c.program, "ours"), func(t *testing.T) {
+			if c.program != "" {
+				Require(t, c.program)
+			}
+			s := c.start(t, []Zone{writeZone(t)})
+			if err := askSOA("udp", s.Addr.String(), "x.example"); err != nil {
+				t.Error(err)
+			}
+			if s.PID() <= 0 || s.Log() == "" || strings.Contains(s.Name, "unknown") {
+				t.Errorf("pid %d, name %q, log %q", s.PID(), s.Name, s.Log())
+			}
+			select {
+			case <-s.Ended():
+				t.Error("ended by itself")
+			default:
+			}
+			s.Stop()
+			s.Stop()
+			<-s.Ended()
+			if err := askSOA("tcp", s.Addr.String(), "x.example"); err == nil {
+				t.Error("answers after Stop")
+			}
+		})
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	p := run(t, func(tb testing.TB) { StartOurs(tb, ".:"+Port+" {\n no_such_plugin\n}\n", "x.example") })
+	if !strings.Contains(p.failed, "ended while starting") || !strings.Contains(p.failed, "no_such_plugin") {
+		t.Errorf("a server that does not start: %q", p.failed)
+	}
+}
