@@ -39,6 +39,7 @@ const maxRDATA = 65535
 //	N E e  hex digits in groups: 4 of 4, 6 of 2, 8 of 2
 //	x b z  hex, base64 up to the end; z may be missing
 //	B M    bit map of types up to the end; M has at least one
+//	P      parameters of SVCB up to the end
 //	w      gateway type, algorithm and gateway of IPSECKEY
 //	r      discovery bit, type and relay of AMTRELAY
 //	L      all of LOC
@@ -95,6 +96,8 @@ var forms = [...]string{
 	dns.TypeOPENPGPKEY: "b",
 	dns.TypeCSYNC:      "42B",
 	dns.TypeZONEMD:     "411x",
+	dns.TypeSVCB:       "2nP",
+	dns.TypeHTTPS:      "2nP",
 	dns.TypeSPF:        "S",
 	dns.TypeUINFO:      "s",
 	dns.TypeUID:        "4",
@@ -193,10 +196,10 @@ func (s *scanner) field(typ uint16, f byte) error {
 	switch {
 	case s.kind == word:
 	case s.kind == quoted:
-		if !strings.ContainsRune("sSovf", rune(f)) {
+		if !strings.ContainsRune("sSovfP", rune(f)) {
 			return s.fault(typ, "quoted string %s where %s must be", s.token(), expected[f])
 		}
-	case f == 'o' || f == 'B' || f == 'z':
+	case f == 'o' || f == 'B' || f == 'z' || f == 'P':
 		return nil
 	default:
 		return s.fault(typ, "the line ends where %s must be", expected[f])
@@ -276,6 +279,8 @@ func (s *scanner) field(typ uint16, f byte) error {
 		return s.bitMap(typ)
 	case 'L':
 		return s.location(typ)
+	case 'P':
+		return s.params(typ)
 	case 'w':
 		return s.gateway(typ)
 	case 'r':
@@ -815,6 +820,8 @@ func fieldLen(f byte, rdata []byte) (int, bool) {
 		return n, n > 0
 	case 'B', 'M':
 		return len(rdata), isBitMap(rdata) && (f == 'B' || len(rdata) > 0)
+	case 'P':
+		return len(rdata), checkParams(rdata) == nil
 	case 'b', 'x':
 		return len(rdata), len(rdata) > 0
 	}

@@ -49,6 +49,7 @@ type scanner struct {
 	data    []byte // RDATA of the record
 	text    []byte // words put together
 	types   []uint16
+	svcb    []param
 	rec     Record
 	line    lexer // of $GENERATE
 	lineBuf []byte

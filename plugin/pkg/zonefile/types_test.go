@@ -159,8 +159,8 @@ func TestEveryType(t *testing.T) {
 // RDATA in generic form that ends early is not taken, but for types whose last
 // field may have any length. An octet too much neither.
 func TestGenericFormIsChecked(t *testing.T) {
-	open := "vzxbSBMoO" // fields up to the end of the RDATA
-	openForeign := map[string]bool{"APL": true, "SVCB": true, "HTTPS": true, "HIP": true, "NXT": true}
+	open := "vzxbSBMoP" // fields up to the end of the RDATA
+	openForeign := map[string]bool{"APL": true, "HIP": true, "NXT": true}
 	for name, list := range samples {
 		for _, sample := range list {
 			number, _ := typeOf([]byte(name))
@@ -198,10 +198,41 @@ func TestGenericFormIsChecked(t *testing.T) {
 		`a 1 GPOS \# 6 01 61 01 30 01 30`,             // a letter for a number
 		`a 1 LOC \# 16 01` + strings.Repeat("00", 15), // version 1
 		`a 1 SOA \# 22 00 c000` + strings.Repeat("00", 19),
-		`a 1 RRSIG \# 19` + strings.Repeat("00", 19), // no signature
+		`a 1 SVCB \# 5 0001 00 0003`,                      // half a parameter
+		`a 1 SVCB \# 7 0001 00 0003 0002`,                 // a value that runs past the end
+		`a 1 SVCB \# 8 0001 00 0003 0001 35`,              // a port of one octet
+		`a 1 SVCB \# 13 0001 00 0003 0002 0035 0002 0000`, // keys out of order
+		`a 1 SVCB \# 7 0001 00 ffff 0000`,                 // the invalid key
+		`a 1 SVCB \# 9 0001 00 0001 0002 0361`,            // a protocol that runs past the end
+		`a 1 RRSIG \# 19` + strings.Repeat("00", 19),      // no signature
 	} {
 		if _, got, err := scanOne(t, line); err == nil {
 			t.Errorf("taken: %s: %x", line, got)
+		}
+	}
+}
+
+// The test vectors of RFC 9460 §D.
+func TestServiceBindingVectors(t *testing.T) {
+	foo := "03666f6f076578616d706c6503636f6d00" // foo.example.com.
+	for _, c := range []struct{ line, want string }{
+		{`example.com. 1 HTTPS 0 foo.example.com.`, "0000" + foo},
+		{`example.com. 1 SVCB 1 .`, "000100"},
+		{`example.com. 1 SVCB 16 foo.example.com. port=53`, "0010" + foo + "000300020035"},
+		{`example.com. 1 SVCB 1 foo.example.com. key667=hello`, "0001" + foo + "029b000568656c6c6f"},
+		{`example.com. 1 SVCB 1 foo.example.com. key667="hello\210qoo"`, "0001" + foo + "029b000968656c6c6fd2716f6f"},
+		{`example.com. 1 SVCB 1 foo.example.com. ( ipv6hint="2001:db8::1,2001:db8::53:1" )`, "0001" + foo + "0006002020010db800000000000000000000000120010db8000000000000000000530001"},
+		{`example.com. 1 SVCB 1 example.com. ( ipv6hint="2001:db8:122:344::192.0.2.33" )`, "0001076578616d706c6503636f6d00" + "0006001020010db8012203440000" + "0000c0000221"},
+		{`example.com. 1 SVCB 16 foo.example.org. ( alpn=h2,h3-19 mandatory=ipv4hint,alpn ipv4hint=192.0.2.1 )`, "001003666f6f076578616d706c65036f726700" + "0000000400010004" + "000100090268320568332d3139" + "00040004c0000201"},
+		{`example.com. 1 SVCB 16 foo.example.org. alpn="f\\\\oo\\,bar,h2"`, "001003666f6f076578616d706c65036f726700" + "0001000c08665c6f6f2c626172026832"},
+		{`example.com. 1 SVCB 16 foo.example.org. alpn=f\\\092oo\092,bar,h2`, "001003666f6f076578616d706c65036f726700" + "0001000c08665c6f6f2c626172026832"},
+		// Not of the RFC: a registered key by its number is written as octets.
+		{`example.com. 1 SVCB 1 . key3=\000\053`, "000100" + "000300020035"},
+		{`example.com. 1 SVCB 1 . no-default-alpn= alpn="h2" key667=`, "000100" + "00010003026832" + "00020000" + "029b0000"},
+	} {
+		_, got, err := scanOne(t, c.line)
+		if err != nil || hex.EncodeToString([]byte(got)) != c.want {
+			t.Errorf("%s\ngot  %x (%v)\nwant %s", c.line, got, err, c.want)
 		}
 	}
 }

@@ -4,8 +4,8 @@
 // order of TTL and class, owners left out, parentheses, quoted strings, \DDD and
 // \X escapes, TTLs with units (1h30m), TYPE123 and CLASS1 and the \# form of
 // RDATA (RFC 3597 §5) for unknown and known types, and the text form of every
-// type that miekg/dns knows. The common types have encoders of their own; the
-// others go through the parser of miekg/dns.
+// type that miekg/dns knows. Nearly all have encoders here; APL, HIP, NXT and
+// private types of miekg/dns go through its parser.
 //
 // Where the RFCs are silent or software differs:
 //
@@ -29,7 +29,8 @@
 //     byte order mark is passed over. NUL octets are errors, but in comments.
 //   - Names with octets outside of ASCII are taken as they stand.
 //   - Types of messages (OPT, ANY, 128 to 255 …) are errors.
-//   - Type bit maps may be in any order.
+//   - Type bit maps may be in any order; that of NSEC must not be empty.
+//   - Parameters of SVCB and HTTPS must be consistent (RFC 9460 §8).
 //
 // An error names file, line and rule. Reading goes on after a broken record, so
 // that one run reports up to ten.
@@ -90,7 +91,7 @@ var errMore = errors.New("too many errors, the rest is not read")
 // The error joins up to ten of type *Error. After the first of them fn is
 // still called for the records that are sound: throw away what came if Scan
 // fails. An error of fn ends the scan; it is returned in an *Error with the
-// rule "record".
+// rule "record". Concurrent calls are allowed.
 func Scan(path string, origin dnsname.Name, fn func(*Record) error) error {
 	s := newScanner(origin)
 	s.fn = func(r *Record) error {

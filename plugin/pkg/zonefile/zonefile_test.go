@@ -292,8 +292,32 @@ example.org.zone:1: parenthesis: opened here and not closed before the end of th
 		{"generic form of another length", `a 1 TYPE65400 \# 3 0102` + "\n", `1: TYPE65400: 2 octets after \# where 3 are announced`},
 		{"generic form that is no A", `a 1 A \# 3 c00002` + "\n", `1: A: RDATA is not laid out as the type demands`},
 		{"generic form with a compression pointer", `a 1 NS \# 2 c000` + "\n", `1: NS: RDATA is not laid out as the type demands`},
-		{"parser of miekg/dns: our line", "\n\na 1 HTTPS 1 . (\nfoo=bar )\n", `3: HTTPS: bad SVCB key: "foo=bar"`},
-		{"parser of miekg/dns: no data", "a 1 HTTPS\n", `1: HTTPS: the line ends where RDATA must be`},
+		{"HTTPS with an unknown key", "a 1 HTTPS 1 . (\nport=1\nfoo=bar )\n", `3: HTTPS: "foo=bar": no key of a parameter`},
+		{"HTTPS with a key that is quoted", "a 1 HTTPS 1 . \"port=1\"\n", `1: HTTPS: "port=1": no key of a parameter`},
+		{"HTTPS with a key behind a quoted value", "a 1 HTTPS 1 . alpn=\"h2\"port=1\n", `1: HTTPS: "port=1": no key of a parameter`},
+		{"HTTPS with the invalid key", "a 1 HTTPS 1 . key65535=1\n", `1: HTTPS: "key65535=1": no key of a parameter`},
+		{"HTTPS with a key that has a leading zero", "a 1 HTTPS 1 . key01=1\n", `1: HTTPS: "key01=1": no key of a parameter`},
+		{"HTTPS with a key twice (RFC 9460 D.3)", "a 1 HTTPS 1 . key123=abc key123=def\n", `1: HTTPS: key123: the key is there twice`},
+		{"HTTPS without a value (RFC 9460 D.3)", "a 1 HTTPS 1 . mandatory\n", `1: HTTPS: mandatory: no value that the key may have`},
+		{"HTTPS without ALPN", "a 1 HTTPS 1 . alpn\n", `1: HTTPS: alpn: no value that the key may have`},
+		{"HTTPS without ALPN behind =", "a 1 HTTPS 1 . alpn= port=1\n", `1: HTTPS: alpn: no value that the key may have`},
+		{"HTTPS without port", "a 1 HTTPS 1 . port\n", `1: HTTPS: port: no value that the key may have`},
+		{"HTTPS without address", "a 1 HTTPS 1 . ipv4hint\n", `1: HTTPS: ipv4hint: no value that the key may have`},
+		{"HTTPS without IPv6 address", "a 1 HTTPS 1 . ipv6hint=\n", `1: HTTPS: ipv6hint: no value that the key may have`},
+		{"HTTPS with ALPN that is empty in between", "a 1 HTTPS 1 . alpn=h2,,h3\n", `1: HTTPS: alpn: no value that the key may have`},
+		{"HTTPS with a bad escape in ALPN", `a 1 HTTPS 1 . alpn="h\\2"` + "\n", `1: HTTPS: alpn: no value that the key may have`},
+		{"HTTPS with a protocol of 256 octets", "a 1 HTTPS 1 . alpn=" + strings.Repeat("h", 256) + "\n", `1: HTTPS: alpn: no value that the key may have`},
+		{"HTTPS with a port out of range", "a 1 HTTPS 1 . port=65536\n", `1: HTTPS: port: no value that the key may have`},
+		{"HTTPS with an address of the other kind", "a 1 HTTPS 1 . ipv6hint=192.0.2.1\n", `1: HTTPS: ipv6hint: no value that the key may have`},
+		{"HTTPS with bad base64", "a 1 HTTPS 1 . ech=A\n", `1: HTTPS: ech: no value that the key may have`},
+		{"HTTPS with a value where none may be (RFC 9460 D.3)", "a 1 HTTPS 1 . alpn=h2 no-default-alpn=abc\n", `1: HTTPS: no-default-alpn: no value that the key may have`},
+		{"HTTPS with no-default-alpn alone", "a 1 HTTPS 1 . no-default-alpn\n", `1: HTTPS: no-default-alpn without alpn`},
+		{"HTTPS with a mandatory key that is not there (RFC 9460 D.3)", "a 1 HTTPS 1 . mandatory=key123\n", `1: HTTPS: a mandatory key is not there: key123`},
+		{"HTTPS with itself mandatory (RFC 9460 D.3)", "a 1 HTTPS 1 . mandatory=mandatory\n", `1: HTTPS: mandatory: no value that the key may have`},
+		{"HTTPS with a mandatory key twice (RFC 9460 D.3)", "a 1 HTTPS 1 . mandatory=key123,key123 key123=abc\n", `1: HTTPS: mandatory: no value that the key may have`},
+		{"parser of miekg/dns: our line", "\n\na 1 APL (\n1:192.0.2.0/24 2:192.0.2.0/24 )\n", `4: APL: address mismatch with the APL family: "2:192.0.2.0/24"`},
+		{"parser of miekg/dns: no data", "a 1 HIP\n", `1: HIP: the line ends where RDATA must be`},
+		{"parser of miekg/dns: its reason is lost", "a 1 APL x:192.0.2.0/24\n", `1: APL: bad RDATA before "x:192.0.2.0/24"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			for _, r := range []io.Reader{strings.NewReader(c.zone), iotest.OneByteReader(strings.NewReader(c.zone))} {
@@ -365,6 +389,10 @@ func TestScanPositions(t *testing.T) {
 func TestScanLongLines(t *testing.T) {
 	hex := strings.Repeat("0a", 65535)
 	key := "AQ" + strings.Repeat("A", 87378)
+	var params strings.Builder
+	for i := range 1 << 16 {
+		fmt.Fprintf(&params, " key%d", i+64)
+	}
 	ddd := strings.Repeat(`\097`, 65535-2-len("issue"))
 	for _, c := range []struct {
 		name, zone, want string
@@ -383,7 +411,10 @@ func TestScanLongLines(t *testing.T) {
 		{"word of 1 MB of backslashes", "a 1 TXT x" + strings.Repeat(`\`, 1<<20) + "\nb 1 A 192.0.2.1\n", "1: syntax: word longer than 262144 octets", 1},
 		{"quoted string of 1 MB", "a 1 TXT \"" + strings.Repeat("x", 1<<20) + "\nb 1 A 192.0.2.1\n", "1: syntax: quoted string longer than 262144 octets", 1},
 		{"types without end", "a 1 NSEC b" + strings.Repeat(" A", 1<<20) + "\n", `1: NSEC: "A": RDATA longer than 65535 octets`, 0},
-		{"parameters without end", "a 1 HTTPS 1 ." + strings.Repeat(" no-default-alpn", 1<<20) + "\n", "1: HTTPS: RDATA longer than 65535 octets", 0},
+		{"servers without end", "a 1 HIP 2 ab AQAB" + strings.Repeat(" a", 1<<20) + "\n", "1: HIP: RDATA longer than 65535 octets", 0},
+		{"parameters without end", "a 1 HTTPS 1 ." + params.String() + "\n", "1: HTTPS: key16447: RDATA longer than 65535 octets", 0},
+		{"parameter of 1 MB", "a 1 HTTPS 1 . alpn=" + strings.Repeat("h,", 100_000) + "h\n", "1: HTTPS: alpn: RDATA longer than 65535 octets", 0},
+		{"mandatory keys without end", "a 1 HTTPS 1 . mandatory=" + strings.Repeat("key9,", 40_000) + "key9\n", "1: HTTPS: mandatory: RDATA longer than 65535 octets", 0},
 		{"$GENERATE without end", "$GENERATE 1-2 a$ 1 TXT" + strings.Repeat(" x", 1<<20) + "\n", "1: TXT: RDATA longer than 65535 octets", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
