@@ -1,6 +1,7 @@
 package zonefile
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -36,7 +37,7 @@ const maxRDATA = 65535
 //	k      tag of CAA
 //	T g c  RR type, DNSSEC algorithm, certificate type: number or mnemonic
 //	p h    salt in hex, hash in base32hex, after their length
-//	N E e  hex digits in groups: 4 of 4, 6 of 2, 8 of 2
+//	N E e  hex digits in groups: 4 of up to 4, 6 of 2, 8 of 2
 //	x b z  hex, base64 up to the end; z may be missing
 //	B M    bit map of types up to the end; M has at least one
 //	P      parameters of SVCB up to the end
@@ -131,7 +132,7 @@ var expected = map[byte]string{
 	'n': "a domain name", '1': "a number up to 255", '2': "a number up to 65535", '4': "a number up to 4294967295",
 	't': "a number of seconds", 'a': "an IPv4 address", 'A': "an IPv6 address", 's': "a string", 'f': "a decimal number",
 	'S': "a string", 'T': "an RR type", 'g': "an algorithm", 'c': "a certificate type", 'd': "a time",
-	'N': "four groups of four hex digits", 'E': "six groups of two hex digits", 'e': "eight groups of two hex digits",
+	'N': "four groups of up to four hex digits", 'E': "six groups of two hex digits", 'e': "eight groups of two hex digits",
 	'k': "a tag", 'v': "a string", 'p': "a salt", 'h': "a hash", 'x': "hex digits", 'b': "base64", 'M': "an RR type",
 	'L': "a latitude", 'w': "a gateway type", 'r': "a discovery bit",
 }
@@ -254,11 +255,11 @@ func (s *scanner) field(typ uint16, f byte) error {
 	case 's', 'o':
 		err = s.characterString()
 	case 'N':
-		s.data, ok = appendGroups(s.data, s.tok, 4, 4, ':')
+		s.data, ok = appendLocator(s.data, s.tok)
 	case 'E':
-		s.data, ok = appendGroups(s.data, s.tok, 6, 2, '-')
+		s.data, ok = appendEUI(s.data, s.tok, 6)
 	case 'e':
-		s.data, ok = appendGroups(s.data, s.tok, 8, 2, '-')
+		s.data, ok = appendEUI(s.data, s.tok, 8)
 	case 'k':
 		if ok = isTag(s.tok); ok {
 			s.data = append(append(s.data, byte(len(s.tok))), s.tok...)
@@ -535,25 +536,41 @@ var (
 	base32Digit = digits("0123456789ABCDEFGHIJKLMNOPQRSTUV")
 )
 
-// appendGroups appends groups of width hex digits with sep between them.
-func appendGroups(dst, tok []byte, groups, width int, sep byte) ([]byte, bool) {
-	if len(tok) != groups*(width+1)-1 {
+// appendEUI appends that many octets, written in two hex digits each with
+// hyphens between them (RFC 7043 §3.2).
+func appendEUI(dst, tok []byte, octets int) ([]byte, bool) {
+	if len(tok) != 3*octets-1 {
 		return dst, false
 	}
-	for g := range groups {
-		at := g * (width + 1)
-		if g > 0 && tok[at-1] != sep {
+	for i := 0; i < len(tok); i += 3 {
+		h, l := hexDigit[tok[i]], hexDigit[tok[i+1]]
+		if h == bad || l == bad || i > 0 && tok[i-1] != '-' {
 			return dst, false
 		}
-		for i := at; i < at+width; i += 2 {
-			h, l := hexDigit[tok[i]], hexDigit[tok[i+1]]
-			if h == bad || l == bad {
-				return dst, false
-			}
-			dst = append(dst, h<<4|l)
-		}
+		dst = append(dst, h<<4|l)
 	}
 	return dst, true
+}
+
+// appendLocator appends four numbers of two octets, written in hex with colons
+// between them (RFC 6742 §2.1.2).
+func appendLocator(dst, tok []byte) ([]byte, bool) {
+	groups := 0
+	for group := range bytes.SplitSeq(tok, []byte{':'}) {
+		if groups++; groups > 4 || len(group) == 0 || len(group) > 4 {
+			return dst, false
+		}
+		n := uint16(0)
+		for _, c := range group {
+			d := hexDigit[c]
+			if d == bad {
+				return dst, false
+			}
+			n = n<<4 | uint16(d)
+		}
+		dst = binary.BigEndian.AppendUint16(dst, n)
+	}
+	return dst, groups == 4
 }
 
 // appendSalt appends the length and the octets of a salt (RFC 5155 §3.3).

@@ -246,6 +246,7 @@ func TestTypesOnPurposeOtherThanMiekg(t *testing.T) {
 		{"RRSIG times after 2106 are taken modulo 2^32 (RFC 4034 §3.1.5)", "a 1 RRSIG A 8 1 0 21060207062816 21060207062817 0 . AQAB", "00010801000000000000000000000001" + "0000" + "00" + "010001"},
 		{"algorithm of DNSKEY by mnemonic (RFC 4034 §2.2)", "a 1 DNSKEY 256 3 ecdsap256sha256 AQAB", "0100030d010001"},
 		{"bit map that is not in order", "a 1 CSYNC 1 0 MX A", "00000001" + "0000" + "00024001"},
+		{"NID without leading zeros, as BIND writes it", "a 1 NID 10 14:4fff:ff20:e", "000a" + "00144fffff20000e"},
 		{"AMTRELAY with the discovery bit has its relay", "a 1 AMTRELAY 1 1 1 192.0.2.1", "0181c0000201"},
 		{"NAPTR without quotes", "a 1 NAPTR 1 2 u E2U+sip !a!b! .", "00010002" + "0175" + "074532552b736970" + "0521612162 21" + "00"},
 	} {
