@@ -1,7 +1,7 @@
 package rrset
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 )
@@ -64,14 +64,17 @@ func IsMeta(typ uint16) bool {
 }
 
 // layout says where names stand in the RDATA of a type: fixed octets, then
-// character strings, then names; what follows is opaque.
+// character strings, then names, then tail opaque octets.
 type layout struct {
 	fixed    uint8
 	strings  uint8
 	names    uint8
-	compress bool // the names may be compressed in a message (RFC 3597 §4)
-	fold     bool // the names are in lower case in canonical form (RFC 4034 §6.2, RFC 6840 §5.1)
+	tail     uint8 // anyTail: any number
+	compress bool  // the names may be compressed in a message (RFC 3597 §4)
+	fold     bool  // the names are in lower case in canonical form (RFC 4034 §6.2, RFC 6840 §5.1)
 }
+
+const anyTail = 255
 
 // layouts holds the types with names in their RDATA. Types without an entry
 // are opaque.
@@ -80,7 +83,7 @@ var layouts = map256{
 	TypeMD:    {names: 1, compress: true, fold: true},
 	TypeMF:    {names: 1, compress: true, fold: true},
 	TypeCNAME: {names: 1, compress: true, fold: true},
-	TypeSOA:   {names: 2, compress: true, fold: true},
+	TypeSOA:   {names: 2, tail: 20, compress: true, fold: true},
 	TypeMB:    {names: 1, compress: true, fold: true},
 	TypeMG:    {names: 1, compress: true, fold: true},
 	TypeMR:    {names: 1, compress: true, fold: true},
@@ -90,17 +93,17 @@ var layouts = map256{
 	TypeRP:    {names: 2, fold: true},
 	TypeAFSDB: {fixed: 2, names: 1, fold: true},
 	TypeRT:    {fixed: 2, names: 1, fold: true},
-	TypeSIG:   {fixed: 18, names: 1, fold: true},
+	TypeSIG:   {fixed: 18, names: 1, tail: anyTail, fold: true},
 	TypePX:    {fixed: 2, names: 2, fold: true},
-	TypeNXT:   {names: 1, fold: true},
+	TypeNXT:   {names: 1, tail: anyTail, fold: true},
 	TypeSRV:   {fixed: 6, names: 1, fold: true},
 	TypeNAPTR: {fixed: 4, strings: 3, names: 1, fold: true},
 	TypeKX:    {fixed: 2, names: 1, fold: true},
 	TypeDNAME: {names: 1, fold: true},
-	TypeRRSIG: {fixed: 18, names: 1, fold: true},
-	TypeNSEC:  {names: 1},
-	TypeSVCB:  {fixed: 2, names: 1},
-	TypeHTTPS: {fixed: 2, names: 1},
+	TypeRRSIG: {fixed: 18, names: 1, tail: anyTail, fold: true},
+	TypeNSEC:  {names: 1, tail: anyTail},
+	TypeSVCB:  {fixed: 2, names: 1, tail: anyTail},
+	TypeHTTPS: {fixed: 2, names: 1, tail: anyTail},
 	TypeLP:    {fixed: 2, names: 1},
 
 	TypeTALINK: {names: 2},
@@ -109,7 +112,7 @@ var layouts = map256{
 // map256 is indexed by type; a type above 255 has no entry.
 type map256 [256]layout
 
-var errLayout = errors.New("RDATA ends early or holds a malformed name")
+var errLayout = fmt.Errorf("%w: octets missing or left over, or a malformed name", ErrMalformed)
 
 func layoutOf(typ uint16) layout {
 	if typ < uint16(len(layouts)) {
@@ -169,14 +172,16 @@ func AppendCanonical(dst []byte, typ uint16, rdata string) []byte {
 	return append(dst, rdata[to:]...)
 }
 
-// Check tells whether the RDATA of a type with names is laid out as the type
-// demands; RDATA of other types passes.
-func Check(typ uint16, rdata string) error {
+// Check tells whether the RDATA of a type with names is as long as the type
+// demands, with its names where they belong; the error wraps ErrMalformed. RDATA
+// of other types passes.
+func Check[T ~string | ~[]byte](typ uint16, rdata T) error {
 	l := layoutOf(typ)
 	if l.names == 0 {
 		return nil
 	}
-	if from, to, _ := Names(typ, rdata); from == to {
+	from, to, _ := Names(typ, rdata)
+	if from == to || l.tail != anyTail && len(rdata) != to+int(l.tail) {
 		return errLayout
 	}
 	return nil

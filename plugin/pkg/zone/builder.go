@@ -49,10 +49,12 @@ func NewBuilder(origin dnsname.Name) *Builder {
 	return &Builder{origin: origin}
 }
 
-// Add adds a record; one that is there already is passed over (RFC 2181 §5.2),
-// and its TTL is that of the first of its RRset. An error wraps ErrOutOfZone,
-// ErrMetaType, ErrSOAPlace, ErrNSEC3 or rrset.ErrTooLong: the record cannot be
-// part of the zone. rdata must be well formed and may be changed afterwards.
+// Add adds a record; one that is there already is passed over (RFC 2181 §5.2).
+// The TTL of an RRset and the letter case of an owner are those of the first
+// record. An error wraps ErrOutOfZone, ErrMetaType, ErrSOAPlace, ErrNSEC3,
+// rrset.ErrMalformed or rrset.ErrTooLong: the record cannot be part of the zone.
+// RDATA is looked at as far as names stand in it; what else a type demands is
+// the caller's to check. rdata may be changed afterwards.
 func (b *Builder) Add(owner dnsname.Name, typ uint16, ttl uint32, rdata []byte) error {
 	if string(owner) != string(b.owner) || b.owner == nil {
 		b.flush()
@@ -98,7 +100,7 @@ func checkRecord[T ~string | ~[]byte](labels int, typ uint16, rdata T) error {
 	case denial(typ, rdata) && labels != 1:
 		return ErrNSEC3
 	}
-	return nil
+	return rrset.Check(typ, rdata)
 }
 
 // denial tells whether a record belongs to the NSEC3 chain.
@@ -157,6 +159,9 @@ func (b *Builder) flush() {
 	sets := make([]Set, 0, 8)
 	for i := range b.pending {
 		p := &b.pending[i]
+		if p.n == 0 {
+			continue // its only record was too long
+		}
 		r := rrset.FromPacked(p.typ, p.ttl, uint16(p.n), string(p.data))
 		if at, ok := place(sets, p.typ); !ok {
 			sets = slices.Insert(sets, at, Set{RRset: rrset.RRset{Type: p.typ}})
@@ -181,8 +186,11 @@ func (b *Builder) flush() {
 
 // put merges sets into the node of the current owner.
 func (b *Builder) put(t *trie.Builder, sets []Set) {
-	if old, ok := t.Get(b.key); ok {
-		for s := range (node{string(b.key), old}).sets() {
+	owner := dnsname.Name(b.owner)
+	if v, ok := t.Get(b.key); ok {
+		old := node{string(b.key), v}
+		owner = old.owner(b.origin)
+		for s := range old.sets() {
 			b.records -= s.Len() + s.Sigs.Len()
 			sets = b.merge(sets, s)
 		}
@@ -192,7 +200,7 @@ func (b *Builder) put(t *trie.Builder, sets []Set) {
 	for _, s := range sets {
 		b.records += s.Len() + s.Sigs.Len()
 	}
-	b.packed = appendNode(b.packed[:0], string(b.owner[:len(b.owner)-len(b.origin)]), sets)
+	b.packed = appendNode(b.packed[:0], string(owner[:len(owner)-len(b.origin)]), sets)
 	t.Put(b.key, string(b.packed))
 }
 
@@ -236,7 +244,7 @@ func (b *Builder) Records() int { return b.records }
 
 // Snapshot gives the zone of all records added, and what its checks found:
 // things worth a warning in a zone that is served all the same, at most 1000. An
-// error wraps ErrNoSOA, ErrManySOA, ErrBadSOA or ErrIterations. The builder is
+// error wraps ErrNoSOA, ErrManySOA or ErrIterations. The builder is
 // empty afterwards.
 func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
 	b.flush()

@@ -12,23 +12,22 @@ type Rule string
 
 // The load checks whose findings leave a zone servable.
 const (
-	RuleTTL            Rule = "TTL differs within an RRset"
-	RuleTooLong        Rule = "RRset is longer than a message"
-	RuleNoNS           Rule = "no NS record at the apex"
-	RuleCNAMEAndOther  Rule = "CNAME beside other data"
-	RuleManyCNAME      Rule = "more than one CNAME"
-	RuleManyDNAME      Rule = "more than one DNAME"
-	RuleBelowDNAME     Rule = "data below a DNAME"
-	RuleWildcardNS     Rule = "NS at a wildcard"
-	RuleWildcardDNAME  Rule = "DNAME at a wildcard"
-	RuleTargetIsCNAME  Rule = "target is an alias"
-	RuleTargetMissing  Rule = "target does not exist"
-	RuleMissingGlue    Rule = "name server without address record"
-	RuleDSWithoutNS    Rule = "DS without NS"
-	RuleIterations     Rule = "NSEC3 iterations above 0"
-	RuleOrphanSig      Rule = "RRSIG covers nothing"
-	RuleNSEC3Unlinked  Rule = "NSEC3 records without NSEC3PARAM"
-	RuleMalformedRDATA Rule = "malformed RDATA"
+	RuleTTL           Rule = "TTL differs within an RRset"
+	RuleTooLong       Rule = "RRset is longer than a message"
+	RuleNoNS          Rule = "no NS record at the apex"
+	RuleCNAMEAndOther Rule = "CNAME beside other data"
+	RuleManyCNAME     Rule = "more than one CNAME"
+	RuleManyDNAME     Rule = "more than one DNAME"
+	RuleBelowDNAME    Rule = "data below a DNAME"
+	RuleWildcardNS    Rule = "NS at a wildcard"
+	RuleWildcardDNAME Rule = "DNAME at a wildcard"
+	RuleTargetIsCNAME Rule = "target is an alias"
+	RuleTargetMissing Rule = "target does not exist"
+	RuleMissingGlue   Rule = "name server without address record"
+	RuleDSWithoutNS   Rule = "DS without NS"
+	RuleIterations    Rule = "NSEC3 iterations above 0"
+	RuleOrphanSig     Rule = "RRSIG covers nothing"
+	RuleNSEC3Unlinked Rule = "NSEC3 records without NSEC3PARAM"
 )
 
 // Problem is what a load check found. The zone is served all the same.
@@ -54,7 +53,7 @@ type checker struct {
 	*Snapshot
 	problems []Problem
 	answer   Answer
-	dname    string // key of the DNAME last met
+	dname    string // key of the topmost DNAME last met
 	hasDNAME bool
 }
 
@@ -91,10 +90,7 @@ func (c *checker) node(n node) {
 		set, _, _ := n.entry(n.entries())
 		c.add(RuleBelowDNAME, n, set.Type, "", "")
 	} else {
-		c.hasDNAME = false
-	}
-	if flags&hasDNAME != 0 {
-		c.dname, c.hasDNAME = n.key, true
+		c.dname, c.hasDNAME = n.key, flags&hasDNAME != 0
 	}
 	wildcard := flags&(hasNS|hasDNAME) != 0 && n.owner(c.origin).IsWildcard()
 	for set := range n.sets() {
@@ -140,10 +136,6 @@ func (c *checker) node(n node) {
 func (c *checker) targets(n node, set Set) {
 	for r := range set.All() {
 		name := rrset.Name(set.Type, r)
-		if name == "" {
-			c.add(RuleMalformedRDATA, n, set.Type, r, "")
-			continue
-		}
 		if name == dnsname.Root || !name.IsBelow(c.origin) {
 			continue
 		}

@@ -184,12 +184,30 @@ func (s *Snapshot) matchHash(name dnsname.Name, a *Answer) bool {
 // its hash, or the last, as the chain is a ring.
 func (s *Snapshot) coverHash(name dnsname.Name, a *Answer) {
 	e, ok := s.hashes.Below(s.hashKey(name, a), true)
-	if !ok {
-		e, ok = s.hashes.Last()
+	for range maxForeign {
+		if !ok {
+			if e, ok = s.hashes.Last(); !ok {
+				return
+			}
+		}
+		n := node{e.Key, e.Value}
+		if set, ok := n.set(rrset.TypeNSEC3); ok && s.nsec3.made(set.First()) {
+			s.addProof(n, rrset.TypeNSEC3, a)
+			return
+		}
+		e, ok = s.hashes.Below([]byte(e.Key), false)
 	}
-	if ok {
-		s.addProof(node{e.Key, e.Value}, rrset.TypeNSEC3, a)
-	}
+}
+
+// maxForeign bounds the search for an NSEC3 record among those of another chain,
+// which a zone has while its parameters change (RFC 5155 §10.4).
+const maxForeign = 64
+
+// made tells whether the RDATA of an NSEC3 record has these parameters:
+// algorithm, flags, iterations (2), length of the salt, salt.
+func (p *nsec3Params) made(rdata string) bool {
+	return len(rdata) >= 5+len(p.salt) && rdata[0] == 1 && int(rdata[2])<<8|int(rdata[3]) == p.iterations &&
+		int(rdata[4]) == len(p.salt) && rdata[5:5+len(p.salt)] == p.salt
 }
 
 // matchOrEnclose adds the NSEC3 RRset of name, which has so many labels below

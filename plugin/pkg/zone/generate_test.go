@@ -53,6 +53,8 @@ type generator struct {
 	choices
 	origin dnsname.Name
 	names  []dnsname.Name // used so far, as owner or target
+	// closed makes no new names: those that are there are used again and again.
+	closed bool
 	// tame leaves out what no server can prove: zone cuts and DNAMEs at
 	// wildcards, aliases beside other data.
 	tame bool
@@ -80,6 +82,9 @@ func (g *generator) child(n dnsname.Name) dnsname.Name {
 // name gives a name at or below the origin: one that was used, or below one.
 func (g *generator) name() dnsname.Name {
 	n := g.names[g.below(len(g.names))]
+	if g.closed {
+		return g.mix(n)
+	}
 	for range oneOf(g, 0, 1, 1, 0, 1, 2, 0, 1, 3) {
 		n = g.child(n)
 	}

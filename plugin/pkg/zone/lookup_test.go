@@ -64,10 +64,13 @@ func TestLookupModel(t *testing.T) {
 // TestDenialModel does so on zones signed in each way, and validates the
 // answers (S3 to S15 on any shape of zone).
 func TestDenialModel(t *testing.T) {
-	for name, params := range map[string]*naiveNSEC3{
-		"NSEC":    nil,
-		"NSEC3":   {},
-		"opt-out": {iterations: 2, salt: "\xbe\xef", optOut: true},
+	optOut := &naiveNSEC3{iterations: 2, salt: "\xbe\xef", optOut: true}
+	for name, chains := range map[string][2]*naiveNSEC3{
+		"NSEC":               {},
+		"NSEC3":              {{}},
+		"opt-out":            {optOut},
+		"NSEC3 with another": {{}, optOut},
+		"opt-out with other": {optOut, {salt: "\xbe"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var a zone.Answer
@@ -75,7 +78,8 @@ func TestDenialModel(t *testing.T) {
 				g := newGenerator(rapidChoices(rt))
 				g.tame = true
 				m := g.zone(25)
-				m.nsec, m.nsec3 = params == nil, params
+				m.nsec3, m.former = chains[0], chains[1]
+				m.nsec = m.nsec3 == nil
 				m.sign()
 				s := m.build(t)
 				for range 40 {

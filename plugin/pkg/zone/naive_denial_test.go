@@ -56,8 +56,12 @@ func (m *naive) sign() {
 		}
 	}
 	if m.nsec3 != nil {
-		rdata := "\x01\x00" + string(binary.BigEndian.AppendUint16(nil, m.nsec3.iterations)) + string(byte(len(m.nsec3.salt))) + m.nsec3.salt
-		m.load(record{m.origin, rrset.TypeNSEC3PARAM, 0, rdata})
+		if m.former != nil { // a chain that is on its way out, in the way of the other
+			m.nsec3, m.former = m.former, m.nsec3
+			m.chainNSEC3(names, ttl)
+			m.nsec3, m.former = m.former, m.nsec3
+		}
+		m.load(record{m.origin, rrset.TypeNSEC3PARAM, 0, m.nsec3.wire()})
 		m.chainNSEC3(names, ttl)
 	} else {
 		slices.SortFunc(names, compare)
@@ -118,17 +122,18 @@ func (m *naive) chainNSEC3(names []dnsname.Name, ttl uint32) {
 		if err != nil {
 			panic(err)
 		}
-		rdata := "\x01" + string(optOutFlag(m.nsec3.optOut)) + string(binary.BigEndian.AppendUint16(nil, m.nsec3.iterations)) +
-			string(byte(len(m.nsec3.salt))) + m.nsec3.salt + "\x14" + string(next) + packTypes(types[byHash[h]])
-		m.load(record{dnsname.Name(h), rrset.TypeNSEC3, ttl, rdata})
+		rdata := []byte(m.nsec3.wire() + "\x14" + string(next) + packTypes(types[byHash[h]]))
+		if m.nsec3.optOut {
+			rdata[1] = 1
+		}
+		m.load(record{dnsname.Name(h), rrset.TypeNSEC3, ttl, string(rdata)})
 	}
 }
 
-func optOutFlag(b bool) byte {
-	if b {
-		return 1
-	}
-	return 0
+// wire gives the parameters as NSEC3PARAM has them: RFC 5155 §4.2.
+func (p *naiveNSEC3) wire() string {
+	b := binary.BigEndian.AppendUint16([]byte{1, 0}, p.iterations)
+	return string(append(append(b, byte(len(p.salt))), p.salt...))
 }
 
 // packTypes is RFC 4034 §4.1.2.
@@ -196,10 +201,21 @@ func (m *naive) atOrBefore(n dnsname.Name) (best dnsname.Name) {
 	return best
 }
 
+// chain gives the owners of the NSEC3 RRs that have the parameters of the zone.
+func (m *naive) chain() (hashes []dnsname.Name) {
+	for _, n := range slices.Sorted(maps.Keys(m.hashes)) {
+		rdata := m.hashes[n].sets[rrset.TypeNSEC3].rdata[0]
+		if rdata[2:5+rdata[4]] == m.nsec3.wire()[2:] {
+			hashes = append(hashes, n)
+		}
+	}
+	return hashes
+}
+
 // covering gives the NSEC3 owner that is the last before the hash of a name, or
 // the very last.
 func (m *naive) covering(n dnsname.Name) dnsname.Name {
-	hashes := slices.Sorted(maps.Keys(m.hashes))
+	hashes := m.chain()
 	i, ok := slices.BinarySearch(hashes, m.hash(n))
 	if ok {
 		return hashes[i]

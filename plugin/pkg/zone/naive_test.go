@@ -30,8 +30,9 @@ type naive struct {
 	hashes map[dnsname.Name]*naiveOwner // the same for NSEC3 RRs, which are no names of the zone
 	// signed says that proofs are to be given: an NSEC chain, or the NSEC3 chain
 	// of these parameters.
-	nsec  bool
-	nsec3 *naiveNSEC3
+	nsec   bool
+	nsec3  *naiveNSEC3
+	former *naiveNSEC3 // of another chain, which nothing must use
 }
 
 type naiveOwner struct {

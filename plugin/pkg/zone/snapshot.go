@@ -25,11 +25,11 @@ import (
 var (
 	ErrNoSOA      = errors.New("no SOA record at the apex")
 	ErrManySOA    = errors.New("more than one SOA record")
-	ErrBadSOA     = errors.New("malformed SOA record")
 	ErrSOAPlace   = errors.New("SOA record below the apex")
 	ErrOutOfZone  = errors.New("owner is not in the zone")
 	ErrMetaType   = errors.New("type cannot be in a zone")
 	ErrNSEC3      = errors.New("NSEC3 record whose owner is not one label below the apex")
+	ErrCovers     = errors.New("RRSIG records in one set that cover different types")
 	ErrIterations = fmt.Errorf("NSEC3 with more than %d iterations", MaxIterations)
 )
 
@@ -70,9 +70,6 @@ func newSnapshot(origin dnsname.Name, c contents) (*Snapshot, error) {
 		return nil, ErrManySOA
 	}
 	rdata := soa.First()
-	if _, to, _ := rrset.Names(rrset.TypeSOA, rdata); to == 0 || len(rdata) != to+20 {
-		return nil, ErrBadSOA
-	}
 	numbers := []byte(rdata[len(rdata)-20:])
 	s.soa = soa
 	s.soa.Owner = apex.owner(origin)
@@ -89,21 +86,6 @@ func (c *contents) apex() node {
 	return node{val: v}
 }
 
-// node gives the node of an owner, empty if there is none. The NSEC3 RRs of the
-// same owner are elsewhere.
-func (s *Snapshot) node(owner dnsname.Name) node {
-	if !owner.IsBelow(s.origin) {
-		return node{}
-	}
-	var buf [dnsname.MaxKey]byte
-	key, _ := dnsname.AppendKey(buf[:0], owner, len(s.origin), nil)
-	v, ok := s.names.Get(key)
-	if !ok {
-		return node{}
-	}
-	return node{string(key), v}
-}
-
 // Origin gives the apex of the zone.
 func (s *Snapshot) Origin() dnsname.Name { return s.origin }
 
@@ -116,7 +98,8 @@ func (s *Snapshot) SOA() Set { return s.soa }
 // Records gives the number of resource records.
 func (s *Snapshot) Records() int { return s.records }
 
-// Names gives the number of owners.
+// Names gives the number of owners; one that has NSEC3 and other records counts
+// as two, as they are two in what they are for.
 func (s *Snapshot) Names() int {
 	return s.names.Len() + s.hashes.Len()
 }

@@ -86,8 +86,9 @@ func (t *Txn) Sets(owner dnsname.Name) iter.Seq[Set] {
 
 // Add adds a record and gives the TTL to its whole RRset (RFC 2136 §3.4.2.2
 // with RFC 2181 §5.2). changed is false if all was so before. An error wraps
-// ErrOutOfZone, ErrMetaType, ErrSOAPlace, ErrNSEC3 or rrset.ErrTooLong, and
-// nothing was done. The rules of single RRs (SOA, CNAME) are the caller's.
+// ErrOutOfZone, ErrMetaType, ErrSOAPlace, ErrNSEC3, rrset.ErrMalformed (see
+// Builder.Add) or rrset.ErrTooLong, and nothing was done. The rules of single RRs
+// (SOA, CNAME) are the caller's.
 func (t *Txn) Add(owner dnsname.Name, typ uint16, ttl uint32, rdata string) (changed bool, err error) {
 	key, labels, ok := t.key(owner)
 	if !ok {
@@ -103,16 +104,23 @@ func (t *Txn) Add(owner dnsname.Name, typ uint16, ttl uint32, rdata string) (cha
 	})
 }
 
-// Replace puts an RRset in the place of the one with its type; an empty one
-// removes it. RRSIGs over it stay. Errors are those of Add.
+// Replace puts an RRset in the place of the one with its type; an empty one does
+// what RemoveSet does. RRSIGs over it stay. RRSIGs replace those over the type
+// that they cover. Errors are those of Add, or ErrCovers.
 func (t *Txn) Replace(owner dnsname.Name, set rrset.RRset) (changed bool, err error) {
 	key, labels, ok := t.key(owner)
 	if !ok {
 		return false, ErrOutOfZone
 	}
+	if set.IsEmpty() {
+		return t.RemoveSet(owner, set.Type), nil
+	}
 	for r := range set.All() {
 		if err := checkRecord(labels, set.Type, r); err != nil {
 			return false, err
+		}
+		if set.Type == rrset.TypeRRSIG && rrset.Covered(r) != rrset.Covered(set.First()) {
+			return false, ErrCovers
 		}
 	}
 	return t.edit(owner, key, set.Type, set.First(), func(rrset.RRset) (rrset.RRset, error) { return set, nil })
@@ -232,8 +240,7 @@ func (t *Txn) put(m trie.Trie, owner dnsname.Name, key []byte, sets []Set) trie.
 
 // Commit gives the version that the transaction made and its net difference to
 // the one it began from. The serial is that of the SOA record as it is now. An
-// error wraps ErrNoSOA, ErrManySOA, ErrBadSOA or ErrIterations: what was made is
-// no zone. The Txn must not be used afterwards.
+// error wraps ErrNoSOA, ErrManySOA or ErrIterations: what was made is no zone. The Txn must not be used afterwards.
 func (t *Txn) Commit() (*Snapshot, Changeset, error) {
 	next, err := newSnapshot(t.base.origin, t.contents)
 	if err != nil {
