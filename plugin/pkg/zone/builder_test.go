@@ -191,7 +191,9 @@ func TestBuilderSnapshotErrors(t *testing.T) {
 func TestBuilderTooLong(t *testing.T) {
 	b := zone.NewBuilder(origin)
 	soa := soaRecord(1)
-	txt := func(i int) []byte { return append(binary.BigEndian.AppendUint32(nil, uint32(i)), strings.Repeat("x", 20000)...) }
+	txt := func(i int) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, uint32(i)), strings.Repeat("x", 20000)...)
+	}
 	for i := range 4 {
 		for _, r := range []record{{"\x01a" + origin, rrset.TypeTXT, 60, string(txt(i))}, {origin, soa.typ, soa.ttl, soa.rdata}} {
 			if err := b.Add(r.owner, r.typ, r.ttl, []byte(r.rdata)); err != nil {
