@@ -90,7 +90,7 @@ var variants = []variant{
 			return s.named.rcode == dns.RcodeServerFailure && s.nsd.loops() && s.q.qtype != dns.TypeNSEC3
 		},
 		follow: nsd,
-		reason: "auth.md §3: answer what was collected once, NOERROR. named ends in SERVFAIL, which makes resolvers ask again; knotd repeats RRs " +
+		reason: "RFC 1034 §5.2.2 leaves loops to the resolver: the links once, NOERROR. named ends in SERVFAIL, which makes resolvers ask again; knotd repeats RRs " +
 			"until its limit",
 	},
 	{
@@ -246,7 +246,7 @@ var variants = []variant{
 			return slices.Contains([]uint16{dns.TypeMB, dns.TypeAFSDB, dns.TypeRT, dns.TypeKX}, s.q.qtype)
 		},
 		follow: named | knotd,
-		reason: "auth.md §4: optional; named does it, knotd and nsd do not",
+		reason: "RFC 1035 §3.3.3, RFC 1183, RFC 2230 §2: optional; named does it, knotd and nsd do not",
 	},
 }
 
