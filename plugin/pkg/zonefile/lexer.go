@@ -2,6 +2,7 @@ package zonefile
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -184,7 +185,7 @@ func (x *lexer) next() error {
 				continue
 			}
 			x.kind, x.at = eof, x.line
-			if x.depth > 0 && (x.err == nil || x.err == io.EOF) {
+			if x.depth > 0 && (x.err == nil || errors.Is(x.err, io.EOF)) {
 				x.depth = 0
 				x.at = x.openedA
 				return x.errorf("parenthesis", "opened here and not closed before the end of the file")

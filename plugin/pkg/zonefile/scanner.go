@@ -130,7 +130,7 @@ func (s *scanner) entries(x *lexer) {
 			more = x.kind != eof
 		}
 	}
-	if x.err != nil && x.err != io.EOF && !s.stop {
+	if x.err != nil && !errors.Is(x.err, io.EOF) && !s.stop {
 		s.fail(&Error{Position{x.file, x.line}, "file", bare(x.err)})
 		s.stop = true
 	}
