@@ -72,6 +72,13 @@ func newGenerator(c choices) *generator {
 // child gives a name one label below another, or, if that is too long, the other.
 func (g *generator) child(n dnsname.Name) dnsname.Name {
 	l := oneOf(g, labels...)
+	if g.below(10) == 9 {
+		b := make([]byte, 1+g.below(5))
+		for i := range b {
+			b[i] = byte(g.below(256))
+		}
+		l = string(b)
+	}
 	c, ok := dnsname.Join(string(byte(len(l)))+l, n)
 	if !ok {
 		return n

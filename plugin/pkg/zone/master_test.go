@@ -86,3 +86,8 @@ func show(rr dns.RR) string {
 	data := strings.TrimPrefix(rr.String(), h.String())
 	return fmt.Sprintf("%s %d %s %s", h.Name, h.Ttl, dns.Type(h.Rrtype), data)
 }
+
+func typeName(typ uint16) string { return dns.Type(typ).String() }
+
+// replaceZone puts the name of a zone into a question.
+func replaceZone(q, name string) string { return strings.ReplaceAll(q, "ZONE", name) }
