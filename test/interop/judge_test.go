@@ -100,3 +100,23 @@ func TestCanonical(t *testing.T) {
 		}
 	}
 }
+
+// TestTables checks that no entry of the tables is half an entry.
+func TestTables(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range variants {
+		if v.name == "" || seen[v.name] || v.reason == "" || v.aspects == 0 || v.when == nil {
+			t.Errorf("variant %q: lacks something, or its name is not its own", v.name)
+		}
+		if (v.follow == 0) == (v.ours == nil) {
+			t.Errorf("variant %q: either peers to follow or a check of ours", v.name)
+		}
+		seen[v.name] = true
+	}
+	for _, o := range oddities {
+		if o.name == "" || seen[o.name] || (o.ours == "") != (o.reason == "") {
+			t.Errorf("odd message %q: lacks something, or its name is not its own", o.name)
+		}
+		seen[o.name] = true
+	}
+}
