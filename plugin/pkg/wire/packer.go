@@ -15,7 +15,7 @@ import (
 var ErrTruncated = errors.New("answer does not fit into the message")
 
 // A Packer writes messages with compressed names (RFC 1035 §4.1.4, RFC 3597 §4).
-// The zero value is ready for use. It is large (some 12 kB) and meant to be used
+// The zero value is ready for use. It is large (some 10 kB) and meant to be used
 // again and again by one goroutine at a time; it does not allocate as long as
 // the buffers it is given have room for the message.
 //
@@ -173,7 +173,8 @@ func (p *Packer) AddQuestion(name dnsname.Name, typ uint16) {
 // AddRecords adds the records of set under owner to the answer section, from
 // that at offset off of set.Packed() on, as many as fit. It gives the offset of
 // the first that does not, len(set.Packed()) if all do. A record that does not
-// fit into a message that has no other fits into none.
+// fit into a message that has no other fits into none. The memory of owner and
+// set must stay as it is until the message is complete.
 func (p *Packer) AddRecords(owner dnsname.Name, set rrset.RRset, off int) (next int) {
 	p.msg, next, p.counts[answer] = p.records(p.msg, owner, set, off, p.counts[answer])
 	return next
