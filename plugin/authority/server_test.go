@@ -24,7 +24,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/whoami"
 	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
 
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
@@ -540,8 +539,10 @@ func gauge(t *testing.T, metric, label, value string) float64 {
 			continue
 		}
 		for _, m := range f.GetMetric() {
-			if slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetName() == label && l.GetValue() == value }) {
-				return m.GetGauge().GetValue()
+			for _, l := range m.GetLabel() {
+				if l.GetName() == label && l.GetValue() == value {
+					return m.GetGauge().GetValue()
+				}
 			}
 		}
 	}

@@ -64,6 +64,6 @@ type Report struct {
 	Snapshot *zone.Snapshot // what is in service now; nil if there is nothing
 	Previous *zone.Snapshot // what was in service before; nil if there was nothing
 	Warnings []zonefile.Warning
-	Err      error // why the file could not be loaded; Snapshot is then Previous
-	Duration time.Duration
+	Err      error         // why the file could not be loaded; Snapshot is then as before, or what lives from the same file
+	Duration time.Duration // wall-clock time of reading and checking
 }
