@@ -103,6 +103,9 @@ func bench(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.chosen, r.missing = choose(t, strings.Split(*serversFlag, ","))
+	for _, m := range r.missing {
+		progress("not measured: %s", m)
+	}
 	m := &meter{extent: ext, report: r, serverCore: cores[len(cores)-1], clientCore: cores[0], dir: t.TempDir()}
 	if err := pin(m.clientCore); err != nil {
 		t.Fatal(err)

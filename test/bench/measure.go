@@ -39,8 +39,19 @@ func (m *meter) measure(t *testing.T, s subject) {
 
 	var live []*running
 	for _, c := range m.report.chosen {
-		live = append(live, m.load(t, s, c, server.Zone{Origin: s.origin, File: path}))
-		set.results = append(set.results, live[len(live)-1].result)
+		r := &running{candidate: c, result: &result{server: c.name}}
+		live = append(live, r)
+		set.results = append(set.results, r.result)
+	}
+	for i := range m.starts {
+		for _, r := range live {
+			m.load(t, r, server.Zone{Origin: s.origin, File: path})
+			if i < m.starts-1 {
+				r.Stop()
+				continue
+			}
+			m.loaded(t, s, r)
+		}
 	}
 	m.check(t, s, path, live, set)
 	m.query(t, s, live)
@@ -86,25 +97,27 @@ func sign(dir, origin, path string) (string, error) {
 	return signed, err
 }
 
-// load starts a server as often as it takes to measure its start, and leaves the
-// last running.
-func (m *meter) load(t *testing.T, s subject, c candidate, z server.Zone) *running {
-	r := &running{candidate: c, result: &result{server: c.name}}
-	for range m.starts {
-		if r.Server != nil {
-			r.Stop()
-		}
-		// What starts the server passes its core on to it. While the server
-		// loads, all that this process does there is to ask now and then.
-		m.pin(t, m.serverCore)
-		r.Server = c.start(t, z)
-		age, err := proc.age(r.PID())
-		m.pin(t, m.clientCore)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.result.loads = append(r.result.loads, age)
+// load starts a server and measures what it takes until it answers.
+func (m *meter) load(t *testing.T, r *running, z server.Zone) {
+	// What starts the server passes its core on to it. While the server loads, all
+	// that this process does there is to ask now and then.
+	m.pin(t, m.serverCore)
+	r.Server = r.start(t, z)
+	age, err := proc.age(r.PID())
+	if err != nil {
+		t.Fatal(err)
 	}
+	cpu, err := proc.cpu(r.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.pin(t, m.clientCore)
+	r.result.loads = append(r.result.loads, age)
+	r.result.loadCPU = append(r.result.loadCPU, cpu)
+}
+
+// loaded measures the memory of a server that has loaded its zone.
+func (m *meter) loaded(t *testing.T, s subject, r *running) {
 	var err error
 	if r.result.loaded, err = proc.pss(r.PID()); err != nil {
 		t.Fatal(err)
@@ -112,9 +125,15 @@ func (m *meter) load(t *testing.T, s subject, c candidate, z server.Zone) *runni
 	if r.result.peak, err = proc.peak(r.PID()); err != nil {
 		t.Fatal(err)
 	}
-	m.noteVersion(t, c, r.Server)
-	progress("%s: %s answers after %.2f s, %d MB", s.name, c.name, median(r.result.loads).Seconds(), r.result.loaded>>20)
-	return r
+	m.noteVersion(t, r.candidate, r.Server)
+	progress("%s: %s answers after %.2f s and %.2f s of CPU time, %.0f MB", s.name, r.name, r.result.start(), median(r.result.loadCPU).Seconds(), megabytes(r.result.loaded))
+}
+
+func (m *meter) pin(t *testing.T, core int) {
+	t.Helper()
+	if err := pin(core); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // noteVersion puts the version of a server into the report.
@@ -129,13 +148,6 @@ func (m *meter) noteVersion(t *testing.T, c candidate, s *server.Server) {
 	}
 	if !slices.Contains(m.report.versions, v) {
 		m.report.versions = append(m.report.versions, v)
-	}
-}
-
-func (m *meter) pin(t *testing.T, core int) {
-	t.Helper()
-	if err := pin(core); err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -214,7 +226,7 @@ func (m *meter) query(t *testing.T, s subject, live []*running) {
 		}
 	}
 	for _, r := range live {
-		progress("%s: %s takes %.2f µs a query, %d MB", s.name, r.name, median(r.result.costs), r.result.queried>>20)
+		progress("%s: %s takes %.2f µs a query, %.0f MB", s.name, r.name, r.result.cost(), megabytes(r.result.queried))
 	}
 }
 

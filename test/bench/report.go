@@ -33,6 +33,7 @@ type set struct {
 type result struct {
 	server  string
 	loads   []time.Duration // from the start of the process to its first answer
+	loadCPU []time.Duration // CPU time used until then
 	loaded  int64           // memory after that
 	peak    int64           // greatest memory of one process until then
 	queried int64           // memory after queries
@@ -140,9 +141,14 @@ func (r *report) String() string {
 	}
 	b.WriteString(zones.String())
 
-	fmt.Fprintf(&b, "\n## First load, seconds\n\nFrom the start of the process to its first answer with authority, over UDP and TCP, on one core: the median of %d. The servers are asked every 20 ms. ", r.extent.starts)
+	fmt.Fprintf(&b, "\n## First load, seconds\n\nFrom the start of the process to its first answer with authority, over UDP and TCP, on one core: the median of %d. In parentheses the CPU time of all processes of the server until then, which other work on the machine changes less. The servers are asked every 20 ms. ", r.extent.starts)
 	b.WriteString("`tiny` shows what a server takes to start at all.\n\n")
-	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string { return number(res.start(), 2) }))
+	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string {
+		if len(res.loads) == 0 {
+			return number(0, 0)
+		}
+		return fmt.Sprintf("%.2f (%.2f)", res.start(), median(res.loadCPU).Seconds())
+	}))
 
 	fmt.Fprintf(&b, "\n## Memory, MB\n\nPSS of all processes of the server, after load and after %d queries; in parentheses the greatest RSS that one process had while loading.\n\n", r.extent.queries)
 	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string {

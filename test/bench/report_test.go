@@ -30,7 +30,7 @@ func measured() *report {
 		chosen:  []candidate{pick(ours), pick(stock), pick("nsd"), pick("knotd")},
 		missing: []string{"named: the program named is not installed"},
 		sets: []*set{
-			{subject: tiny(), results: []*result{{server: ours, loads: second(0.1)}}},
+			{subject: tiny(), results: []*result{{server: ours, loads: second(0.1), loadCPU: second(0.08)}}},
 			{
 				subject: mixed("small", "small.example.", 1000), encoded: 77.5,
 				results: []*result{
@@ -110,7 +110,7 @@ func TestReportText(t *testing.T) {
 		"| memory, big zone | 630.00 MB | 750.00 MB | 0.840 | ≤ 0.85 × nsd | met |",
 		"| first load on one core, big zone | 5.00 s | – s | – | ≤ 1.00 × knotd | not measured |",
 		"| mean size of answers, big zone | 120.00 octets | 100.00 octets | 1.200 | ≤ 1.02 × nsd | **missed** |",
-		"| zone | trustdns | file | nsd | knotd |\n|---|---|---|---|---|\n| tiny | 0.10 | – | – | – |",
+		"| zone | trustdns | file | nsd | knotd |\n|---|---|---|---|---|\n| tiny | 0.10 (0.08) | – | – | – |",
 		"| small | 50 / 40 (60) |",
 		"| small | 9.00 (8.00–10.00) | 20.00 (20.00–21.00) | – | – |",
 		"| small | 105.0 | – | 76.0 | – | 77.5 |",
