@@ -25,6 +25,7 @@ const (
 	TypeRP         uint16 = 17
 	TypeAFSDB      uint16 = 18
 	TypeRT         uint16 = 21
+	TypeNSAPPTR    uint16 = 23
 	TypeSIG        uint16 = 24
 	TypeKEY        uint16 = 25
 	TypePX         uint16 = 26
@@ -106,7 +107,8 @@ var layouts = map256{
 	TypeHTTPS: {fixed: 2, names: 1, tail: anyTail},
 	TypeLP:    {fixed: 2, names: 1},
 
-	TypeTALINK: {names: 2},
+	TypeNSAPPTR: {names: 1},
+	TypeTALINK:  {names: 2},
 }
 
 // map256 is indexed by type; a type above 255 has no entry.
