@@ -57,10 +57,11 @@ func ToRR(owner string, typ uint16, ttl uint32, rdata string) (dns.RR, error) {
 	return rr, nil
 }
 
-// AppendRRs appends the records of s under that owner to dst. They share no
-// memory that can be written to with s or with each other. RDATA that is not
-// what its type demands goes into a record of unknown type (RFC 3597), which
-// carries the same octets.
+// AppendRRs appends the records of s under that owner to dst. When they are
+// packed without compression their RDATA is that of s, to the octet: where the
+// type of miekg/dns would not have that, as with RDATA that ends early, the
+// record is one of unknown type (RFC 3597). The records share no memory that can
+// be written to with s or with each other.
 func AppendRRs(dst []dns.RR, owner string, s RRset) []dns.RR {
 	hdr := dns.RR_Header{Name: owner, Rrtype: s.Type, Class: dns.ClassINET, Ttl: s.TTL}
 	switch s.Type {
@@ -76,13 +77,30 @@ func AppendRRs(dst []dns.RR, owner string, s RRset) []dns.RR {
 		rr := fast(hdr, rdata)
 		if rr == nil {
 			var err error
-			if rr, err = ToRR(owner, s.Type, s.TTL, rdata); err != nil {
-				rr = &dns.RFC3597{Hdr: hdr, Rdata: hex.EncodeToString([]byte(rdata))}
+			if rr, err = ToRR(owner, s.Type, s.TTL, rdata); err != nil || !packsTo(rr, rdata) {
+				rr = unknown(hdr, rdata)
 			}
 		}
 		dst = append(dst, rr)
 	}
 	return dst
+}
+
+// unknown makes a record that carries any RDATA.
+func unknown(hdr dns.RR_Header, rdata string) dns.RR {
+	return &dns.RFC3597{Hdr: hdr, Rdata: hex.EncodeToString([]byte(rdata))}
+}
+
+// packsTo tells whether that is the RDATA of the record when it is packed.
+func packsTo(rr dns.RR, rdata string) bool {
+	const header = 11 // of a record at the root
+	h := rr.Header()
+	owner := h.Name
+	h.Name = "."
+	buf := make([]byte, header+len(rdata))
+	end, err := dns.PackRR(rr, buf, 0, nil, false)
+	h.Name = owner
+	return err == nil && string(buf[header:end]) == rdata
 }
 
 // appendA makes the records of an RRset and their addresses in one piece.
@@ -100,7 +118,7 @@ func appendA(dst []dns.RR, hdr dns.RR_Header, s RRset) []dns.RR {
 		r.Hdr = hdr
 		r.Hdr.Rdlength = uint16(len(rdata))
 		if len(rdata) != len(r.addr) {
-			dst = append(dst, &dns.RFC3597{Hdr: r.Hdr, Rdata: hex.EncodeToString([]byte(rdata))})
+			dst = append(dst, unknown(r.Hdr, rdata))
 			continue
 		}
 		copy(r.addr[:], rdata)
@@ -125,7 +143,7 @@ func appendAAAA(dst []dns.RR, hdr dns.RR_Header, s RRset) []dns.RR {
 		r.Hdr = hdr
 		r.Hdr.Rdlength = uint16(len(rdata))
 		if len(rdata) != len(r.addr) {
-			dst = append(dst, &dns.RFC3597{Hdr: r.Hdr, Rdata: hex.EncodeToString([]byte(rdata))})
+			dst = append(dst, unknown(r.Hdr, rdata))
 			continue
 		}
 		copy(r.addr[:], rdata)
