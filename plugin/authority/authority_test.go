@@ -53,6 +53,7 @@ h2c CNAME far.sub
 big TXT "` + strings.Repeat("a", 200) + "\"\n" + repeat(9, "big TXT \"%[1]d", strings.Repeat("b", 150), "\"\n") +
 	repeat(40, "many NS ns%[1]d.many\nns%[1]d.many AAAA 2001:db8::%[1]x\n") +
 	repeat(30, "mx MX %[1]d mx%[1]d\nmx%[1]d AAAA 2001:db8:1::%[1]x\n") +
+	repeat(25, "srv SRV 0 0 %[1]d Mx%[1]d.Example.ORG.\ncases MX %[1]d MX%[1]d.eXAMPLE.oRG.\n") +
 	"huge A 192.0.2.5\n" + repeat(350, "huge TXT \"%03[1]d", strings.Repeat("c", 180), "\"\n")
 
 // netZone is example.net, whose names are the targets of aliases.
@@ -458,6 +459,44 @@ func TestTruncation(t *testing.T) {
 				t.Errorf("TC %t, %d answer, %d authority, %d additional", m.Truncated, len(m.Answer), len(m.Ns), len(m.Extra))
 			}
 		})
+	}
+}
+
+// TestEverySize: whatever size a client takes, the answer fits, is cut between
+// RRsets, and has TC if and only if something it needs is not there.
+func TestEverySize(t *testing.T) {
+	h := newTestAuthority(t, nil, "")
+	for _, q := range []struct {
+		name string
+		typ  uint16
+	}{
+		{"mx.example.org.", dns.TypeMX},
+		{"MX.EXAMPLE.org.", dns.TypeMX},
+		{"cases.example.org.", dns.TypeMX},
+		{"srv.example.org.", dns.TypeSRV},
+		{"h.many.Example.org.", dns.TypeA},
+		{"big.example.org.", dns.TypeTXT},
+		{"nope.example.org.", dns.TypeA},
+	} {
+		whole, _ := client{tcp: true}.ask(t, h, query(q.name, q.typ))
+		for size := uint16(512); size <= 1240; size++ {
+			m, got := client{}.ask(t, h, query(q.name, q.typ, edns(size)))
+			if got > min(int(size), 1232) {
+				t.Fatalf("%s: %d octets for a client that takes %d", q.name, got, size)
+			}
+			m.Extra = m.Extra[:len(m.Extra)-1] // OPT
+			glue := len(whole.Extra)
+			if len(whole.Answer) > 0 {
+				glue = 0
+			}
+			complete := len(m.Answer) == len(whole.Answer) && len(m.Ns) == len(whole.Ns) && len(m.Extra) >= glue
+			if m.Truncated == complete {
+				t.Fatalf("%s: TC %t with %d, %d and %d records for a client that takes %d", q.name, m.Truncated, len(m.Answer), len(m.Ns), len(m.Extra), size)
+			}
+			if n := len(m.Answer); n != 0 && n != len(whole.Answer) {
+				t.Fatalf("%s: %d of %d records", q.name, n, len(whole.Answer))
+			}
+		}
 	}
 }
 

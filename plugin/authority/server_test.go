@@ -3,7 +3,6 @@ package authority
 import (
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -502,9 +501,7 @@ func TestMendedFileComesIntoService(t *testing.T) {
 	if got := gauge(t, "coredns_authority_zone_load_failed", "zone", "example.org."); got != 1 {
 		t.Errorf("load_failed is %v", got)
 	}
-	if err := os.WriteFile(path, []byte(minimal(7)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, path, minimal(7))
 	eventually(t, "the mended zone", func() bool { return s.serial("example.org.") == 7 })
 }
 

@@ -11,6 +11,10 @@ import (
 // within it can leave the same modification time.
 const clockStep = 100 * time.Millisecond
 
+// settleTime is how long a file must have been left alone to be taken for
+// finished.
+const settleTime = time.Second
+
 // stamp tells versions of a file apart without reading it.
 type stamp struct {
 	path string
@@ -24,7 +28,7 @@ func take(path string, now time.Time) stamp {
 	if err != nil {
 		return stamp{path: path}
 	}
-	return stamp{path, info, info.ModTime().After(now.Add(-clockStep))}
+	return stamp{path, info, now.Sub(info.ModTime()).Abs() < clockStep}
 }
 
 func takeAll(paths []string, now time.Time) []stamp {
@@ -56,4 +60,11 @@ func unchanged(earlier, later []stamp) bool {
 		}
 		return a.info.Size() == b.info.Size() && a.info.ModTime().Equal(b.info.ModTime()) && os.SameFile(a.info, b.info)
 	})
+}
+
+// settled tells whether no file was changed just now, by the clock. One from the
+// future never settles in this way.
+func settled(files []stamp) bool {
+	before := time.Now().Add(-settleTime)
+	return !slices.ContainsFunc(files, func(s stamp) bool { return s.info != nil && s.info.ModTime().After(before) })
 }

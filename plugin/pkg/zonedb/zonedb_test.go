@@ -249,12 +249,25 @@ func TestWatchWaitsUntilAFileSettles(t *testing.T) {
 			t.Errorf("serial %d, want %d", got, want)
 		}
 	}
-	put(t, path, text(2), 4)
-	look(1)
-	put(t, path, text(3), 3)
-	look(1)
-	look(3)
-	look(3)
+	put(t, path, text(2), 4) // left alone for minutes
+	look(2)
+	put(t, path, text(3), -1) // from the future, so it may be changing
+	look(2)
+	put(t, path, text(4), -2)
+	look(2)
+	put(t, path, text(4), -2) // the same, but for the inode
+	look(2)
+	look(4)
+	look(4)
+	put(t, path, text(5), -3)
+	look(4)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	look(4)
+	if z.Err() == nil {
+		t.Error("a missing file was not looked for")
+	}
 }
 
 // TestFreshFileIsReadAgain: a file changed at the time it was read may change
