@@ -36,7 +36,7 @@ run: build ## serves Corefile.example on port 1053; Ctrl-C ends it
 # The packages below test/ drive the binary and the peers; of their output only
 # what they say is shown, not the names of the tests that pass.
 test: peers build ## runs all tests; as root it installs the peers' Debian packages
-	$(GO) test $$($(GO) list ./... | grep -v '/test\(/\|$$\)')
+	$(GO) test -timeout 30m $$($(GO) list ./... | grep -v '/test\(/\|$$\)')
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -timeout 30m ./test/... \
 		| { grep -vE '^=== |^ *--- PASS|^PASS$$|\[no test files\]$$' || true; }
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./plugin/...
