@@ -14,13 +14,9 @@ const maxAdditional = 64
 // maxAliases bounds a chain of SVCB records in AliasMode (RFC 9460 §2.4.2).
 const maxAliases = 8
 
-// target gives the node of a name server, empty if it is not in the zone or a
-// DNAME hides it. It may be below a zone cut: then its addresses are glue.
-func (s *Snapshot) target(name dnsname.Name, a *Answer) node {
-	if !name.IsBelow(s.origin) {
-		return node{}
-	}
-	key, _ := dnsname.AppendKey(a.key[:0], name, len(s.origin), nil)
+// target gives the node of a name server by its key, empty if there is none or
+// a DNAME hides it. It may be below a zone cut: then its addresses are glue.
+func (s *Snapshot) target(key []byte, a *Answer) node {
 	s.names.Find(key, &a.path)
 	glue := false
 	for i := range a.path.Len() {
@@ -44,14 +40,22 @@ func (s *Snapshot) glue(cutKey string, ns Set, do bool, a *Answer) {
 	for _, inDomain := range [...]bool{true, false} {
 		for r := range ns.All() {
 			name := dnsname.Name(r)
-			n := s.target(name, a)
-			if n.val == "" || strings.HasPrefix(n.key, cutKey) != inDomain {
+			if !name.IsBelow(s.origin) {
 				continue
 			}
-			if !inDomain && len(a.Additional) >= a.Glue+maxAdditional {
+			key, _ := dnsname.AppendKey(a.key[:0], name, len(s.origin), nil)
+			if strings.HasPrefix(view(key), cutKey) != inDomain {
+				continue
+			}
+			if inDomain { // no DNAME is above the cut, nor counts below it
+				v, _ := s.names.Get(key)
+				a.addAddresses(name, node{view(key), v}, do)
+				continue
+			}
+			if len(a.Additional) >= a.Glue+maxAdditional {
 				return
 			}
-			a.addAddresses(name, n, do)
+			a.addAddresses(name, s.target(key, a), do)
 		}
 		if inDomain {
 			a.Glue = len(a.Additional)
@@ -59,6 +63,7 @@ func (s *Snapshot) glue(cutKey string, ns Set, do bool, a *Answer) {
 	}
 }
 
+// addAddresses adds the addresses that a node, which may be empty, has.
 func (a *Answer) addAddresses(name dnsname.Name, n node, do bool) {
 	for _, typ := range [...]uint16{rrset.TypeA, rrset.TypeAAAA} {
 		if set, ok := n.set(typ); ok {
@@ -107,7 +112,7 @@ func (s *Snapshot) reach(name dnsname.Name, a *Answer) node {
 // addTarget adds the addresses of a name unless they are there already.
 func (s *Snapshot) addTarget(name dnsname.Name, do bool, a *Answer) {
 	n := s.reach(name, a)
-	if n.val == "" || a.brings(name, rrset.TypeA) || a.brings(name, rrset.TypeAAAA) {
+	if a.brings(name, rrset.TypeA) || a.brings(name, rrset.TypeAAAA) {
 		return
 	}
 	a.addAddresses(name, n, do)

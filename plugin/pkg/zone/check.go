@@ -139,7 +139,8 @@ func (c *checker) targets(n node, set Set) {
 		if name == dnsname.Root || !name.IsBelow(c.origin) {
 			continue
 		}
-		t := c.target(name, &c.answer)
+		key, _ := dnsname.AppendKey(c.answer.key[:0], name, len(c.origin), nil)
+		t := c.target(key, &c.answer)
 		switch {
 		case t.flags()&hasCNAME != 0:
 			c.add(RuleTargetIsCNAME, n, set.Type, r, name.String())
