@@ -144,11 +144,11 @@ func (a *Authority) answer(t *task, z *served) {
 func (a *Authority) foreign(ctx context.Context, w dns.ResponseWriter, t *task) (int, error) {
 	switch {
 	case t.request.Opcode == dns.OpcodeUpdate:
-		return t.refuse(w, notOurs.as(dns.RcodeNotAuth))
+		return t.refuse(w, notAuth)
 	case a.Next != nil:
 		return plugin.NextOrFailure(name, a.Next, ctx, w, t.request)
 	case t.request.Opcode == dns.OpcodeNotify:
-		return t.refuse(w, notOurs.as(dns.RcodeNotAuth))
+		return t.refuse(w, notAuth)
 	default:
 		return t.refuse(w, notOurs)
 	}

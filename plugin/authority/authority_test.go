@@ -44,7 +44,7 @@ al CNAME WWW
 out CNAME x.example.net.
 deep CNAME host.child
 dang CNAME nope
-*.w TXT "synthesised"
+*.w TXT "from a wildcard"
 sub NS ns.sub
 ns.sub A 192.0.2.99
 child NS ns.child
@@ -265,7 +265,7 @@ func TestAnswers(t *testing.T) {
 			query("nope.example.org.", dns.TypeA), lines("NXDOMAIN aa", orgSOA),
 		},
 		{"A10 alias to no name", query("dang.example.org.", dns.TypeA), lines("NXDOMAIN aa", "answer dang.example.org. 3600 IN CNAME nope.example.org.", orgSOA)},
-		{"A12 wildcard", query("q.w.example.org.", dns.TypeTXT), lines("NOERROR aa", `answer q.w.example.org. 3600 IN TXT "synthesised"`)},
+		{"A12 wildcard", query("q.w.example.org.", dns.TypeTXT), lines("NOERROR aa", `answer q.w.example.org. 3600 IN TXT "from a wildcard"`)},
 		{
 			"A18 referral", query("h.sub.example.org.", dns.TypeA),
 			lines("NOERROR", "authority sub.example.org. 3600 IN NS ns.sub.example.org.", "additional ns.sub.example.org. 3600 IN A 192.0.2.99"),

@@ -16,15 +16,10 @@ type refusal struct {
 	text   string // of it; short, as the client may not be who it says
 }
 
-// as gives the refusal with another response code.
-func (n refusal) as(rcode int) refusal {
-	n.rcode = rcode
-	return n
-}
-
 // The refusals.
 var (
 	notOurs    = refusal{"not_authoritative", dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative, ""}
+	notAuth    = refusal{"not_authoritative", dns.RcodeNotAuth, dns.ExtendedErrorCodeNotAuthoritative, ""}
 	notLoaded  = refusal{"not_loaded", dns.RcodeServerFailure, dns.ExtendedErrorCodeNotReady, "zone not loaded"}
 	tooLarge   = refusal{"too_large", dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "answer larger than a message"}
 	noTransfer = refusal{"transfer", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "no zone transfer"}
@@ -49,7 +44,7 @@ func (t *task) check(z *served) (refusal, bool) {
 		case t.query.Type != rrset.TypeSOA:
 			return malformed, true
 		case !apex:
-			return notOurs.as(dns.RcodeNotAuth), true
+			return notAuth, true
 		}
 		return refusal{}, false
 	case dns.OpcodeUpdate: // RFC 2136 §3.1
@@ -57,7 +52,7 @@ func (t *task) check(z *served) (refusal, bool) {
 		case t.query.Type != rrset.TypeSOA:
 			return malformed, true
 		case !apex:
-			return notOurs.as(dns.RcodeNotAuth), true
+			return notAuth, true
 		}
 		return noUpdate, true
 	default:
@@ -72,7 +67,7 @@ func (t *task) checkType(apex bool) (refusal, bool) {
 		return refusal{}, false
 	case rrset.TypeAXFR, rrset.TypeIXFR: // the plugin transfer has not taken it
 		if !apex {
-			return notOurs.as(dns.RcodeNotAuth), true
+			return notAuth, true
 		}
 		return noTransfer, true
 	case rrset.TypeMAILA, rrset.TypeMAILB, rrset.TypeTKEY:

@@ -22,7 +22,6 @@ import (
 	_ "github.com/coredns/coredns/plugin/view"
 	_ "github.com/coredns/coredns/plugin/whoami"
 	"github.com/miekg/dns"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
@@ -49,6 +48,7 @@ func serve(t *testing.T, corefile string) *instance {
 		t.Fatal(err)
 	}
 	s := &instance{i, t}
+	s.await()
 	t.Cleanup(func() {
 		for _, err := range s.ShutdownCallbacks() {
 			t.Error(err)
@@ -68,7 +68,20 @@ func input(corefile string) caddy.Input {
 func (s *instance) reload(corefile string) error {
 	next, err := s.Restart(input(corefile))
 	s.Instance = next
+	s.await()
 	return err
+}
+
+// await waits until both sockets are served; an instance that is stopped before
+// never stops.
+func (s *instance) await() {
+	s.t.Helper()
+	for network, address := range map[string]string{"udp": s.udp(), "tcp": s.tcp()} {
+		c := dns.Client{Net: network}
+		if _, _, err := c.Exchange(query("example.org.", dns.TypeSOA), address); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 }
 
 // udp and tcp give the addresses of the first listener.
@@ -429,7 +442,7 @@ func TestReload(t *testing.T) {
 	writeFile(t, path, "@ 300 SOA\n")
 	change("a broken zone", block(""))
 	want("a broken zone", 2)
-	if got := gauge(t, "coredns_authority_zones", "state", "stale"); got != 1 {
+	if got := metric(t, "coredns_authority_zones", "stale"); got != 1 {
 		t.Errorf("%v zones are stale", got)
 	}
 
@@ -439,10 +452,10 @@ func TestReload(t *testing.T) {
 	writeFile(t, path, minimal(3))
 	change("a mended zone", block("check strict"))
 	want("a mended zone", 3)
-	if got := gauge(t, "coredns_authority_zones", "state", "current"); got != 1 {
+	if got := metric(t, "coredns_authority_zones", "current"); got != 1 {
 		t.Errorf("%v zones are current", got)
 	}
-	if got := gauge(t, "coredns_authority_zone_serial", "zone", "example.org."); got != 3 {
+	if got := metric(t, "coredns_authority_zone_serial", "example.org."); got != 3 {
 		t.Errorf("serial %v in the metric", got)
 	}
 
@@ -498,7 +511,7 @@ func TestMendedFileComesIntoService(t *testing.T) {
 	if got, want := show(m), lines("SERVFAIL", `opt 1232 do=false ede=14 "zone not loaded"`); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := gauge(t, "coredns_authority_zone_load_failed", "zone", "example.org."); got != 1 {
+	if got := metric(t, "coredns_authority_zone_load_failed", "example.org."); got != 1 {
 		t.Errorf("load_failed is %v", got)
 	}
 	writeFile(t, path, minimal(7))
@@ -522,26 +535,4 @@ func TestManyReloads(t *testing.T) {
 	if n := len(zonedb.Process.Zones()); n != 1 {
 		t.Errorf("%d live zones", n)
 	}
-}
-
-// gauge gives the value of a metric whose label has that value, -1 if there is none.
-func gauge(t *testing.T, metric, label, value string) float64 {
-	t.Helper()
-	families, err := prometheus.DefaultGatherer.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() != metric {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if l.GetName() == label && l.GetValue() == value {
-					return m.GetGauge().GetValue()
-				}
-			}
-		}
-	}
-	return -1
 }

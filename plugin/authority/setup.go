@@ -81,10 +81,13 @@ func report(r zonedb.Report) {
 	case r.Err != nil:
 		result = "error"
 		log.Errorf("%s: not loaded, answering SERVFAIL: %s", origin, oneLine(r.Err))
-	case r.Previous != nil:
+	case r.Previous == nil:
+		log.Infof("%s: loaded serial %d, %d records in %s", origin, r.Snapshot.Serial(), r.Snapshot.Records(), r.Duration)
+	case r.Snapshot.Serial().After(r.Previous.Serial()):
 		log.Infof("%s: loaded serial %d after %d, %d records in %s", origin, r.Snapshot.Serial(), r.Previous.Serial(), r.Snapshot.Records(), r.Duration)
 	default:
-		log.Infof("%s: loaded serial %d, %d records in %s", origin, r.Snapshot.Serial(), r.Snapshot.Records(), r.Duration)
+		log.Warningf("%s: loaded serial %d after %d, which is not later, so that secondaries see no change; %d records in %s",
+			origin, r.Snapshot.Serial(), r.Previous.Serial(), r.Snapshot.Records(), r.Duration)
 	}
 	loadSeconds.WithLabelValues(result).Observe(r.Duration.Seconds())
 }
@@ -135,6 +138,7 @@ func parse(c *caddy.Controller) (*block, error) {
 			switch reached(origin, around) {
 			case unreached:
 				return nil, d.errorf("no query for zone %s comes here: the server block is for %s", text, join(around))
+			case wholly:
 			case partly:
 				log.Warningf("%s: %s: queries for the apex do not come here: the server block is for %s", text, d.place, join(around))
 			}
