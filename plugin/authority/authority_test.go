@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
 
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
 
@@ -50,6 +52,8 @@ ns.sub A 192.0.2.99
 child NS ns.child
 ns.child A 192.0.2.98
 h2c CNAME far.sub
+signed A 192.0.2.6
+signed RRSIG A 13 3 3600 20300101000000 20200101000000 12345 @ AAECAwQFBgc=
 big TXT "` + strings.Repeat("a", 200) + "\"\n" + repeat(9, "big TXT \"%[1]d", strings.Repeat("b", 150), "\"\n") +
 	repeat(40, "many NS ns%[1]d.many\nns%[1]d.many AAAA 2001:db8::%[1]x\n") +
 	repeat(30, "mx MX %[1]d mx%[1]d\nmx%[1]d AAAA 2001:db8:1::%[1]x\n") +
@@ -295,6 +299,11 @@ func TestAnswers(t *testing.T) {
 			lines("NOERROR aa", "authority child.example.org. 300 IN SOA ns.child.example.org. hostmaster.child.example.org. 9 7200 3600 1209600 300"),
 		},
 		{"A50 DO is echoed", query("www.example.org.", dns.TypeA, do), lines("NOERROR aa", wwwA, "opt 1232 do=true")},
+		{
+			"S1 DO gets signatures", query("signed.example.org.", dns.TypeA, do),
+			lines("NOERROR aa", "answer signed.example.org. 3600 IN A 192.0.2.6", "answer signed.example.org. 3600 IN RRSIG A 13 3 3600 20300101000000 20200101000000 12345 example.org. AAECAwQFBgc=", "opt 1232 do=true"),
+		},
+		{"S1 without DO there are none", query("signed.example.org.", dns.TypeA, edns(1232)), lines("NOERROR aa", "answer signed.example.org. 3600 IN A 192.0.2.6", "opt 1232 do=false")},
 		{"A51 A52 RD and CD are copied", query("www.example.org.", dns.TypeA, rd, cd), lines("NOERROR aa rd cd", wwwA)},
 		{"small EDNS size", query("www.example.org.", dns.TypeA, edns(100)), lines("NOERROR aa", wwwA, "opt 100 do=false")},
 		{"large EDNS size", query("www.example.org.", dns.TypeA, edns(4096)), lines("NOERROR aa", wwwA, "opt 1232 do=false")},
@@ -597,6 +606,70 @@ func TestReadyAndBypass(t *testing.T) {
 	b.open(zonedb.New(time.Hour)).Close()
 	if !h.Ready() {
 		t.Error("not ready after the zones were loaded: one that is broken does not count")
+	}
+}
+
+// TestOneVersionInAnAnswer: an answer that comes back to a zone has the version
+// it began with, though the zone changes all the time.
+func TestOneVersionInAnAnswer(t *testing.T) {
+	dir := t.TempDir()
+	put := func(version int) {
+		path := filepath.Join(dir, "example.org")
+		writeFile(t, path+".new", minimal(version)+fmt.Sprintf("a 300 CNAME v%[1]d.example.net.\nc 300 TXT v%[1]d.example.net.\n", version))
+		then := time.Now().Add(-time.Hour + time.Duration(version)*time.Second)
+		if err := os.Chtimes(path+".new", then, then); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(1)
+	writeFile(t, filepath.Join(dir, "example.net"), minimal(1)+"* 300 CNAME c.example.org.\n")
+	c := caddy.NewTestController("dns", fmt.Sprintf("authority example.org example.net {\nfile %s/{zone}\n}", dir))
+	c.ServerBlockKeys = []string{"."}
+	b, err := parse(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := zonedb.New(time.Hour)
+	defer b.open(db).Close()
+	h := &Authority{block: b}
+
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	seen := make([]map[string]bool, 2)
+	for i := range seen {
+		seen[i] = make(map[string]bool)
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				m, _ := client{}.ask(t, h, query("a.example.org.", dns.TypeTXT))
+				if len(m.Answer) != 3 {
+					t.Errorf("answer %s", show(m))
+					return
+				}
+				target, text := m.Answer[0].(*dns.CNAME).Target, m.Answer[2].(*dns.TXT).Txt[0]
+				if target != text {
+					t.Errorf("%s and %s in one answer", target, text)
+					return
+				}
+				seen[i][text] = true
+			}
+		})
+	}
+	for version := 2; version < 100; version++ {
+		put(version)
+		db.Open([]zonedb.Spec{b.zones[dnsname.MustParse("example.org.")].spec}, report).Close()
+	}
+	close(stop)
+	wg.Wait()
+	if len(seen[0]) < 2 {
+		t.Errorf("%d versions seen", len(seen[0]))
 	}
 }
 
