@@ -497,3 +497,106 @@ func TestTxnModel(t *testing.T) {
 		})
 	}
 }
+
+// TestTxnRRSIG checks that RRSIGs stay with the type that they cover.
+func TestTxnRRSIG(t *testing.T) {
+	www := "\x03www" + origin
+	sig := func(covered uint16, signature string) string {
+		return string([]byte{byte(covered >> 8), byte(covered)}) + strings.Repeat("s", 16) + string(origin) + signature
+	}
+	soa := soaRecord(1)
+	base, _ := build(t, origin, []record{
+		soa,
+		{www, rrset.TypeA, 60, "abcd"},
+		{www, rrset.TypeRRSIG, 60, sig(rrset.TypeA, "1")},
+		{www, rrset.TypeRRSIG, 60, sig(rrset.TypeTXT, "1")},
+	})
+	set := func(rdata ...string) rrset.RRset {
+		s, err := rrset.New(rrset.TypeRRSIG, 60, rdata...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for _, tc := range []struct {
+		name string
+		do   func(*zone.Txn) (bool, error)
+		want string // the types and their RRSIGs afterwards
+		err  error
+	}{
+		{"nothing", func(*zone.Txn) (bool, error) { return true, nil }, "A 1 sigs 1, TXT 0 sigs 1", nil},
+		{"replace those over one type", func(x *zone.Txn) (bool, error) {
+			return x.Replace(www, set(sig(rrset.TypeA, "2"), sig(rrset.TypeA, "3")))
+		}, "A 1 sigs 2, TXT 0 sigs 1", nil},
+		{"replace by those over two types", func(x *zone.Txn) (bool, error) {
+			return x.Replace(www, set(sig(rrset.TypeA, "2"), sig(rrset.TypeTXT, "2")))
+		}, "A 1 sigs 1, TXT 0 sigs 1", zone.ErrCovers},
+		{"replace by none", func(x *zone.Txn) (bool, error) { return x.Replace(www, set()) }, "A 1 sigs 0", nil},
+		{"remove the set", func(x *zone.Txn) (bool, error) { return x.RemoveSet(www, rrset.TypeRRSIG), nil }, "A 1 sigs 0", nil},
+		{"remove one", func(x *zone.Txn) (bool, error) {
+			return x.Remove(www, rrset.TypeRRSIG, sig(rrset.TypeTXT, "1")), nil
+		}, "A 1 sigs 1", nil},
+		{"remove what they cover", func(x *zone.Txn) (bool, error) { return x.RemoveSet(www, rrset.TypeA), nil }, "A 0 sigs 1, TXT 0 sigs 1", nil},
+		{"remove the name", func(x *zone.Txn) (bool, error) { return x.RemoveName(www), nil }, "", nil},
+		{"add one over a type that is there", func(x *zone.Txn) (bool, error) {
+			return x.Add(www, rrset.TypeRRSIG, 60, sig(rrset.TypeA, "2"))
+		}, "A 1 sigs 2, TXT 0 sigs 1", nil},
+		{"add what orphans cover", func(x *zone.Txn) (bool, error) { return x.Add(www, rrset.TypeTXT, 60, "\x01a") }, "A 1 sigs 1, TXT 1 sigs 1", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			txn := base.Begin()
+			changed, err := tc.do(txn)
+			if !errors.Is(err, tc.err) || changed != (tc.err == nil) {
+				t.Fatalf("%v, %v; want %v", changed, err, tc.err)
+			}
+			var got []string
+			for s := range txn.Sets(www) {
+				got = append(got, fmt.Sprintf("%s %d sigs %d", typeName(s.Type), s.Len(), s.Sigs.Len()))
+			}
+			if text := strings.Join(got, ", "); text != tc.want {
+				t.Errorf("%s, want %s", text, tc.want)
+			}
+		})
+	}
+}
+
+// TestTxnLetterCase checks whose letter case an owner has.
+func TestTxnLetterCase(t *testing.T) {
+	base, _ := build(t, origin, []record{soaRecord(1), {"\x03WwW" + origin, rrset.TypeA, 60, "abcd"}})
+	owner := func(s *zone.Snapshot) (owner dnsname.Name) {
+		for set := range s.All() {
+			if set.Type != rrset.TypeSOA {
+				owner = set.Owner
+			}
+		}
+		return owner
+	}
+	add := func(x *zone.Txn) {
+		_, err := x.Add("\x03wWw"+origin, rrset.TypeA, 60, "efgh")
+		must(t, err == nil)
+	}
+	for _, tc := range []struct {
+		name string
+		do   func(*zone.Txn)
+		want dnsname.Name
+	}{
+		{"that of the first record", add, "\x03WwW" + origin},
+		{"that of a record since the name was gone", func(x *zone.Txn) {
+			must(t, x.RemoveName("\x03www"+origin))
+			add(x)
+		}, "\x03wWw" + origin},
+		{"still there when the first record goes", func(x *zone.Txn) {
+			add(x)
+			must(t, x.Remove("\x03www"+origin, rrset.TypeA, "abcd"))
+		}, "\x03WwW" + origin},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			txn := base.Begin()
+			tc.do(txn)
+			s, _, err := txn.Commit()
+			if err != nil || owner(s) != tc.want {
+				t.Errorf("%s, %v; want %s", owner(s), err, tc.want)
+			}
+		})
+	}
+}
