@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -31,13 +32,15 @@ func setup(c *caddy.Controller) error {
 	config.AllowOpcode(dns.OpcodeUpdate) // to refuse updates with a reason
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &Authority{Next: next, block: b} })
 
-	var lease *zonedb.Lease
+	var lease atomic.Pointer[zonedb.Lease] // a signal may end the server while it starts
 	c.OnStartup(func() error {
-		lease = b.open(zonedb.Process)
+		lease.Store(b.open(zonedb.Process))
 		return nil
 	})
 	c.OnShutdown(func() error {
-		lease.Close()
+		if l := lease.Swap(nil); l != nil {
+			l.Close()
+		}
 		return nil
 	})
 	return nil
