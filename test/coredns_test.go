@@ -148,7 +148,7 @@ func TestReload(t *testing.T) {
 }
 
 // A49: a zone that cannot be loaded at the start answers SERVFAIL with EDE 14,
-// its neighbours answer, and the mended file comes into service.
+// its neighbors answer, and the mended file comes into service.
 func TestBrokenZoneAtStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -197,7 +197,7 @@ func (t Trie) Below(key []byte, orEqual bool) (e Entry, ok bool) { return t.besi
 // equal to it if orEqual is set.
 func (t Trie) Above(key []byte, orEqual bool) (e Entry, ok bool) { return t.beside(key, orEqual, 1) }
 
-// beside finds the neighbour of key on the side of dir.
+// beside finds the neighbor of key on the side of dir.
 func (t Trie) beside(key []byte, orEqual bool, dir int) (Entry, bool) {
 	if t.len == 0 {
 		return Entry{}, false

@@ -67,7 +67,7 @@ type Answer struct {
 	// Glue is how many sets at the start of Additional the client cannot do
 	// without: if they do not fit the message is truncated (RFC 9471 §3).
 	Glue int
-	// Wildcard is the owner of the wildcard that the last synthesised RRset of
+	// Wildcard is the owner of the wildcard that the last synthesized RRset of
 	// Answer comes from, or "".
 	Wildcard dnsname.Name
 	// Next is where a chain of CNAMEs leaves the zone, or "". Give it to

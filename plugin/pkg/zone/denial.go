@@ -24,7 +24,7 @@ func (s *Snapshot) negative(q *Query, name dnsname.Name, f *found, a *Answer) {
 	}
 	switch {
 	case s.nsec3 != nil:
-		s.denyNSEC3(q, name, f, a)
+		s.denyNSEC3(name, f, a)
 	case !f.exists: // RFC 4035 §3.1.3.2
 		s.cover(f.key, a)
 		s.cover(dnsname.AppendChild(f.key[:f.end(f.encloser, a)], "*"), a)
@@ -36,7 +36,7 @@ func (s *Snapshot) negative(q *Query, name dnsname.Name, f *found, a *Answer) {
 	}
 }
 
-// expanded notes the wildcard that an RRset was synthesised from, if it was, and
+// expanded notes the wildcard that an RRset was synthesized from, if it was, and
 // shows that the name does not exist itself (RFC 4035 §3.1.3.3, RFC 5155 §7.2.6).
 func (s *Snapshot) expanded(q *Query, name dnsname.Name, f *found, a *Answer) {
 	if f.wildcard == "" {
@@ -239,7 +239,7 @@ func (s *Snapshot) enclose(name dnsname.Name, labels, encloser int, a *Answer) i
 }
 
 // denyNSEC3 adds the proof of a negative answer.
-func (s *Snapshot) denyNSEC3(q *Query, name dnsname.Name, f *found, a *Answer) {
+func (s *Snapshot) denyNSEC3(name dnsname.Name, f *found, a *Answer) {
 	switch {
 	case f.exists && f.wildcard == "": // §7.2.3, §7.2.4
 		s.matchOrEnclose(name, f.labels, a)

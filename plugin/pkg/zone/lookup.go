@@ -57,7 +57,7 @@ func (a *Answer) answers(owner dnsname.Name, typ uint16) bool {
 // found is where a name is in the zone.
 type found struct {
 	node     node         // of the name or the wildcard, empty at an empty non-terminal
-	exists   bool         // the name, or the wildcard it is synthesised from, exists
+	exists   bool         // the name, or the wildcard it is synthesized from, exists
 	wildcard dnsname.Name // the owner of that wildcard
 	above    node         // the topmost zone cut at or above the name, or DNAME above it
 	key      []byte       // of the name

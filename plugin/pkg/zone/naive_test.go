@@ -258,7 +258,7 @@ func (m *naive) step(name dnsname.Name, r *reply) (target dnsname.Name, follow b
 }
 
 // data answers from the node of source, which is name or the wildcard that name
-// is synthesised from.
+// is synthesized from.
 func (m *naive) data(name, source dnsname.Name, r *reply) (target dnsname.Name, follow bool) {
 	sets := m.asked(source, r.q)
 	cname := m.get(source, rrset.TypeCNAME)
@@ -365,7 +365,7 @@ func (m *naive) belowDNAME(n dnsname.Name) bool {
 	return false
 }
 
-// redirect synthesises a CNAME: RFC 6672 §3.2.
+// redirect synthesizes a CNAME: RFC 6672 §3.2.
 func (m *naive) redirect(name, owner dnsname.Name, r *reply) (target dnsname.Name, follow bool) {
 	r.Kind = zone.Success
 	dname := m.get(owner, rrset.TypeDNAME)
