@@ -11,6 +11,10 @@ import (
 // asked to.
 const maxAdditional = 64
 
+// maxReached bounds the names that are looked up for them: those that do not
+// exist bring nothing, but cost time.
+const maxReached = 4 * maxAdditional
+
 // maxAliases bounds a chain of SVCB records in AliasMode (RFC 9460 §2.4.2).
 const maxAliases = 8
 
@@ -97,16 +101,13 @@ func (s *Snapshot) additional(q *Query, a *Answer) {
 }
 
 // reach gives the node that answers for a name, through a wildcard too; empty
-// if this zone is not the one to ask.
+// if this zone is not the one to ask, or enough names were looked up already.
 func (s *Snapshot) reach(name dnsname.Name, a *Answer) node {
-	if !name.IsBelow(s.origin) {
+	if !name.IsBelow(s.origin) || a.reached >= maxReached {
 		return node{}
 	}
-	f := s.find(name, rrset.TypeA, a)
-	if f.above.val != "" {
-		return node{}
-	}
-	return f.node
+	a.reached++
+	return s.find(name, rrset.TypeA, a).node
 }
 
 // addTarget adds the addresses of a name unless they are there already.
@@ -179,7 +180,7 @@ func (s *Snapshot) addService(owner dnsname.Name, typ uint16, rdata string, do b
 		a.Additional = append(a.Additional, set.sent(name, do))
 		owner, rdata = name, set.First()
 		for r := range set.All() {
-			if r != rdata && len(a.Additional) < maxAdditional && (r[0] != 0 || r[1] != 0) {
+			if len(a.Additional) < maxAdditional && (r[0] != 0 || r[1] != 0) {
 				service := rrset.Name(typ, r)
 				if service == dnsname.Root {
 					service = owner

@@ -75,6 +75,7 @@ type Answer struct {
 	Next dnsname.Name
 
 	links   int
+	reached int // names looked up for the additional section
 	scratch []byte
 	key     [dnsname.MaxKey + 4]byte
 	ends    dnsname.Ends
@@ -88,7 +89,7 @@ func (a *Answer) reset() {
 	clear(a.Answer)
 	clear(a.Authority)
 	clear(a.Additional)
-	a.Kind, a.AA, a.Glue, a.Wildcard, a.Next, a.links = Success, true, 0, "", "", 0
+	a.Kind, a.AA, a.Glue, a.Wildcard, a.Next, a.links, a.reached = Success, true, 0, "", "", 0, 0
 	a.Answer, a.Authority, a.Additional, a.scratch = a.Answer[:0], a.Authority[:0], a.Additional[:0], a.scratch[:0]
 }
 

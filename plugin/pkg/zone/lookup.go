@@ -234,8 +234,7 @@ func (s *Snapshot) refer(q *Query, name dnsname.Name, f *found, a *Answer) {
 	a.Kind = Delegation
 	a.AA = len(a.Answer) > 0
 	ns, _ := cut.set(rrset.TypeNS)
-	ns.Sigs = rrset.RRset{} // NS RRsets of a cut are not signed (RFC 4035 §2.2)
-	a.addAuthority(owner, ns, false)
+	a.addAuthority(owner, ns, false) // NS RRsets of a cut are not signed (RFC 4035 §2.2)
 	if q.DO && s.signed() {
 		if ds, ok := cut.set(rrset.TypeDS); ok {
 			a.addAuthority(owner, ds, true)

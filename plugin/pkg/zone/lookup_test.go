@@ -96,3 +96,29 @@ func TestDenialModel(t *testing.T) {
 		})
 	}
 }
+
+// TestAdditionalBound checks that an RRset with many targets does not cost a
+// lookup each.
+func TestAdditionalBound(t *testing.T) {
+	records := []record{soaRecord(1), {"\x04mail" + origin, rrset.TypeA, 60, "abcd"}}
+	add := func(target string) {
+		records = append(records, record{origin, rrset.TypeMX, 60, "\x00\x0a" + target})
+	}
+	for i := range 3000 {
+		add("\x04" + string([]byte{'n', 'o', byte(i >> 8), byte(i)}) + string(origin))
+	}
+	many, _ := build(t, origin, records)
+	add("\x04mail" + string(origin))
+	last, _ := build(t, origin, records)
+	q := zone.Query{Name: origin, Type: rrset.TypeMX}
+	var a zone.Answer
+	for name, s := range map[string]*zone.Snapshot{"many": many, "the last exists": last} {
+		if s.Lookup(&q, &a); len(a.Additional) != 0 || a.Answer[0].Len() < 3000 {
+			t.Errorf("%s: %d records, %d additional", name, a.Answer[0].Len(), len(a.Additional))
+		}
+	}
+	few, _ := build(t, origin, slices.Concat(records[:102], records[len(records)-1:]))
+	if few.Lookup(&q, &a); len(a.Additional) != 1 {
+		t.Errorf("100 that do not exist and one: %s", brief(&a))
+	}
+}
