@@ -113,7 +113,7 @@ func TestAdditionalBound(t *testing.T) {
 	q := zone.Query{Name: origin, Type: rrset.TypeMX}
 	var a zone.Answer
 	for name, s := range map[string]*zone.Snapshot{"many": many, "the last exists": last} {
-		if s.Lookup(&q, &a); len(a.Additional) != 0 || a.Answer[0].Len() < 3000 {
+		if s.Lookup(&q, &a); len(a.Additional) != 0 || a.Answer[0].Len() < 2000 { // letter case makes some the same
 			t.Errorf("%s: %d records, %d additional", name, a.Answer[0].Len(), len(a.Additional))
 		}
 	}
