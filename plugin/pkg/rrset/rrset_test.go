@@ -117,7 +117,7 @@ func TestEqual(t *testing.T) {
 		{"of another type", newSet(t, 65280, "\x01a", "\x01b", "\x01c"), false, true},
 		{"with one less", newSet(t, rrset.TypeTXT, "\x01a", "\x01b"), false, false},
 		{"with one changed", newSet(t, rrset.TypeTXT, "\x01a", "\x01b", "\x01d"), false, false},
-		{"as long, of fewer records", newSet(t, rrset.TypeTXT, "\x01a", "\x04\x00\x02\x01b"), false, false},
+		{"as long, of fewer records", newSet(t, rrset.TypeTXT, "\x01a", "\x05\x00\x02\x01bx"), false, false},
 		{"empty", rrset.RRset{Type: rrset.TypeTXT, TTL: 60}, false, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
