@@ -2,7 +2,7 @@
 //
 //	go run ./build [-o PATH] [-slim] [-with IMPORTPATH[@VERSION]:DIRECTIVE[:before=NAME]]...
 //
-// The result depends on the sources, the flags and the Go toolchain only: two
+// The result depends on the sources, the flags, GOOS, GOARCH and the Go toolchain only: two
 // builds of one commit have the same checksum, in whatever folder they run.
 //
 // -with compiles in one more plugin without touching the tree. IMPORTPATH
@@ -254,7 +254,7 @@ func (o options) checkRegistered(binary string) error {
 func command(dir string, args ...string) *exec.Cmd {
 	cmd := exec.Command("go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off")
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOWORK=off", "GOAMD64=", "GOARM64=", "GOEXPERIMENT=", "GOFIPS140=")
 	return cmd
 }
 

@@ -265,7 +265,7 @@ func TestAnswers(t *testing.T) {
 		},
 		{"A3 no data", query("www.example.org.", dns.TypeTXT), lines("NOERROR aa", orgSOA)},
 		{
-			"A4 no name, the zone's name in the case of the question or of the zone",
+			"A4 no name",
 			query("nope.example.org.", dns.TypeA), lines("NXDOMAIN aa", orgSOA),
 		},
 		{"A10 alias to no name", query("dang.example.org.", dns.TypeA), lines("NXDOMAIN aa", "answer dang.example.org. 3600 IN CNAME nope.example.org.", orgSOA)},

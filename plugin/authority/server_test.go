@@ -524,7 +524,7 @@ func TestManyReloads(t *testing.T) {
 	writeFile(t, path, minimal(1))
 	corefile := fmt.Sprintf("example.org:0 {\nbind 127.0.0.1\nauthority {\nfile %s\n}\n}", path)
 	s := serve(t, corefile)
-	for range 20 {
+	for range 50 {
 		if err := s.reload(corefile); err != nil {
 			t.Fatal(err)
 		}
@@ -534,5 +534,23 @@ func TestManyReloads(t *testing.T) {
 	}
 	if n := len(zonedb.Process.Zones()); n != 1 {
 		t.Errorf("%d live zones", n)
+	}
+}
+
+// TestShutdownBeforeStart: a signal can end the server between the reading of
+// the Corefile and the end of its start.
+func TestShutdownBeforeStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	writeFile(t, path, minimal(1))
+	input := caddy.CaddyfileInput{
+		Contents:       fmt.Appendf(nil, "example.org:0 {\nauthority {\nfile %s\n}\n}", path),
+		ServerTypeName: "dns",
+	}
+	var instance caddy.Instance
+	if err := caddy.ValidateAndExecuteDirectives(input, &instance, true); err != nil {
+		t.Fatal(err)
+	}
+	if errs := instance.ShutdownCallbacks(); len(errs) > 0 {
+		t.Error(errs)
 	}
 }

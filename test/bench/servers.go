@@ -20,7 +20,6 @@ const (
 type candidate struct {
 	name    string
 	program string // that it needs, "" for our binary
-	peer    bool   // its answers have to be equal to ours
 	start   func(testing.TB, server.Zone) *server.Server
 }
 
@@ -32,13 +31,13 @@ var candidates = []candidate{
 	{name: stock, start: func(t testing.TB, z server.Zone) *server.Server {
 		return startChain(t, z, fmt.Sprintf("file %s %s {\n\t\treload 0\n\t}", z.File, z.Origin))
 	}},
-	{name: "nsd", program: "nsd", peer: true, start: func(t testing.TB, z server.Zone) *server.Server {
+	{name: "nsd", program: "nsd", start: func(t testing.TB, z server.Zone) *server.Server {
 		return server.StartNSD(t, []server.Zone{z})
 	}},
-	{name: "knotd", program: "knotd", peer: true, start: func(t testing.TB, z server.Zone) *server.Server {
+	{name: "knotd", program: "knotd", start: func(t testing.TB, z server.Zone) *server.Server {
 		return server.StartKnotd(t, []server.Zone{z})
 	}},
-	{name: "named", program: "named", peer: true, start: func(t testing.TB, z server.Zone) *server.Server {
+	{name: "named", program: "named", start: func(t testing.TB, z server.Zone) *server.Server {
 		return server.StartNamed(t, []server.Zone{z})
 	}},
 }

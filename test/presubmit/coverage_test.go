@@ -15,7 +15,9 @@ import (
 var (
 	citation = regexp.MustCompile("`([a-z]+)\\.((?:Test|Fuzz)[A-Za-z0-9_]+)`")
 	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]+)\(`)
-	caseNo   = regexp.MustCompile(`\bA\d+\b`)
+	// A test names its cases where its name, or the comment on it, begins.
+	caseNames = regexp.MustCompile(`(?m)(?:^-- |"|// )((?:A\d+\b[ ,:]*)+)`)
+	caseNo    = regexp.MustCompile(`A\d+`)
 )
 
 // answerCases is how many numbered cases the answering rules have.
@@ -38,8 +40,10 @@ func coverageComplaints(tree fs.FS) (complaints []string) {
 			tests[folder+"."+string(m[1])] = true
 		}
 		if !strings.HasPrefix(file, "test/presubmit/") {
-			for _, m := range caseNo.FindAll(text, -1) {
-				cases[string(m)] = true
+			for _, m := range caseNames.FindAllSubmatch(text, -1) {
+				for _, name := range caseNo.FindAll(m[1], -1) {
+					cases[string(name)] = true
+				}
 			}
 		}
 		return nil

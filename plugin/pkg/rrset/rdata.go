@@ -18,7 +18,6 @@ const (
 	TypeMG         uint16 = 8
 	TypeMR         uint16 = 9
 	TypePTR        uint16 = 12
-	TypeHINFO      uint16 = 13
 	TypeMINFO      uint16 = 14
 	TypeMX         uint16 = 15
 	TypeTXT        uint16 = 16
@@ -34,7 +33,6 @@ const (
 	TypeSRV        uint16 = 33
 	TypeNAPTR      uint16 = 35
 	TypeKX         uint16 = 36
-	TypeCERT       uint16 = 37
 	TypeDNAME      uint16 = 39
 	TypeOPT        uint16 = 41
 	TypeDS         uint16 = 43
@@ -43,7 +41,6 @@ const (
 	TypeDNSKEY     uint16 = 48
 	TypeNSEC3      uint16 = 50
 	TypeNSEC3PARAM uint16 = 51
-	TypeTLSA       uint16 = 52
 	TypeTALINK     uint16 = 58
 	TypeLP         uint16 = 107
 	TypeNXNAME     uint16 = 128

@@ -16,7 +16,6 @@ package trie
 import (
 	"iter"
 	"math/bits"
-	"strings"
 	"unsafe"
 )
 
@@ -264,26 +263,6 @@ func (t Trie) All() iter.Seq[Entry] {
 	}
 }
 
-// Prefix goes through the entries whose key starts with prefix, in order.
-func (t Trie) Prefix(prefix []byte) iter.Seq[Entry] {
-	return func(yield func(Entry) bool) {
-		if t.len == 0 {
-			return
-		}
-		n := t.root
-		for n.isBranch() && n.offset() < len(prefix) {
-			i, ok := n.index(prefix[n.offset()])
-			if !ok {
-				return
-			}
-			n = n.twig(i)
-		}
-		if e, _ := n.extreme(-1, true); strings.HasPrefix(e.Key, string(prefix)) {
-			n.walk(yield)
-		}
-	}
-}
-
 func (n node) walk(yield func(Entry) bool) bool {
 	if !n.isBranch() {
 		return yield(n.entry())
@@ -410,9 +389,6 @@ func (b *Builder) Put(key []byte, value string) { b.t = b.t.put(key, value, true
 
 // Get gives the value that a key has so far.
 func (b *Builder) Get(key []byte) (value string, ok bool) { return b.t.Get(key) }
-
-// Len gives the number of keys so far.
-func (b *Builder) Len() int { return b.t.len }
 
 // Trie gives what was built and leaves the builder empty.
 func (b *Builder) Trie() Trie {

@@ -31,7 +31,22 @@ const (
 
 // String gives the word for the outcome that metrics use.
 func (o Outcome) String() string {
-	return [...]string{"plain", "slow", "drop", "formerr", "notimp", "badvers"}[o]
+	switch o {
+	case Plain:
+		return "plain"
+	case Slow:
+		return "slow"
+	case Drop:
+		return "drop"
+	case FormErr:
+		return "formerr"
+	case NotImp:
+		return "notimp"
+	case BadVers:
+		return "badvers"
+	default:
+		return "unknown"
+	}
 }
 
 // Rcode gives the response code of FormErr, NotImp and BadVers; 0 for the

@@ -42,7 +42,20 @@ func (k Kind) Rcode() int {
 
 // String gives the word for the kind that logs and metrics use.
 func (k Kind) String() string {
-	return [...]string{"success", "nodata", "nxdomain", "delegation", "yxdomain"}[k]
+	switch k {
+	case Success:
+		return "success"
+	case NoData:
+		return "nodata"
+	case NXDomain:
+		return "nxdomain"
+	case Delegation:
+		return "delegation"
+	case YXDomain:
+		return "yxdomain"
+	default:
+		return "unknown"
+	}
 }
 
 // Set is an RRset at its owner. Sigs are the RRSIGs over it, of type RRSIG; in

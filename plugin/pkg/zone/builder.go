@@ -238,10 +238,6 @@ func (b *Builder) problem(p Problem) {
 	}
 }
 
-// Records gives the number of records so far; those of the last owner may not
-// be counted yet.
-func (b *Builder) Records() int { return b.records }
-
 // Snapshot gives the zone of all records added, and what its checks found:
 // things worth a warning in a zone that is served all the same, at most 1000. An
 // error wraps ErrNoSOA, ErrManySOA or ErrIterations. The builder is

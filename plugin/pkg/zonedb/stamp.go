@@ -22,19 +22,21 @@ type stamp struct {
 	racy bool        // it may have changed without a trace after this was taken
 }
 
-// take looks at a file that is read, or was read, at a time not before now.
-func take(path string, now time.Time) stamp {
+// take looks at a file that is read, or has been read, between since and now. A
+// change in that time may not be in what was read.
+func take(path string, since time.Time) stamp {
 	info, err := os.Stat(path)
 	if err != nil {
 		return stamp{path: path}
 	}
-	return stamp{path, info, now.Sub(info.ModTime()).Abs() < clockStep}
+	changed := info.ModTime()
+	return stamp{path, info, changed.After(since.Add(-clockStep)) && changed.Before(time.Now().Add(clockStep))}
 }
 
-func takeAll(paths []string, now time.Time) []stamp {
+func takeAll(paths []string, since time.Time) []stamp {
 	s := make([]stamp, len(paths))
 	for i, p := range paths {
-		s[i] = take(p, now)
+		s[i] = take(p, since)
 	}
 	return s
 }

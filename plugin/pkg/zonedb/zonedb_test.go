@@ -301,6 +301,30 @@ func TestFreshFileIsReadAgain(t *testing.T) {
 	}
 }
 
+// TestIncludeEditedDuringALoad: an included file is looked at after the load, and
+// what was changed since the load began may not have been read.
+func TestIncludeEditedDuringALoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zone")
+	put(t, path, text(1), 0)
+	began := time.Now().Add(-time.Minute)
+	for name, tc := range map[string]struct {
+		changed time.Time
+		racy    bool
+	}{
+		"before":         {began.Add(-time.Hour), false},
+		"during":         {began.Add(time.Second), true},
+		"in the future":  {began.Add(time.Hour), false},
+		"just before it": {began.Add(-clockStep / 2), true},
+	} {
+		if err := os.Chtimes(path, tc.changed, tc.changed); err != nil {
+			t.Fatal(err)
+		}
+		if s := take(path, began); s.racy != tc.racy {
+			t.Errorf("changed %s: racy is %v", name, s.racy)
+		}
+	}
+}
+
 func TestUnreadableFileIsTriedAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zone") // a folder: unreadable for root, too
 	if err := os.Mkdir(path, 0o700); err != nil {

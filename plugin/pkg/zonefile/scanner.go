@@ -76,12 +76,24 @@ func (s *scanner) scan(path string) {
 			}
 		}
 	}()
-	f, err := os.Open(path)
+	f, err := openMain(path)
 	if err != nil {
 		s.fail(&Error{Position{File: path}, "file", bare(err)})
 		return
 	}
 	s.read(f, filepath.Base(path), path)
+}
+
+// openMain opens the main file. It looks first: a pipe would block.
+func openMain(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode()&(fs.ModeType&^fs.ModeDir) != 0 { // reading a folder is an error that the system words
+		return nil, errFile
+	}
+	return os.Open(path)
 }
 
 // bare takes the path off an error of package os: the position has it.
