@@ -243,6 +243,9 @@ func (d *directive) parse(c *caddy.Controller) error {
 		if err != nil {
 			return err
 		}
+		if c.NextArg() { // a brace; the arguments are gone
+			return c.Errf("%s: unexpected %q", property, c.Val())
+		}
 	}
 	if d.file == "" {
 		return d.errorf("property \"file\" is missing")
