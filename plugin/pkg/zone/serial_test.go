@@ -3,6 +3,7 @@ package zone_test
 import (
 	"math"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -58,6 +59,29 @@ func TestSerialNext(t *testing.T) {
 	for s, want := range map[zone.Serial]zone.Serial{0: 1, 1: 2, math.MaxUint32 - 1: math.MaxUint32, math.MaxUint32: 1, 1<<31 - 1: 1 << 31} {
 		if got := s.Next(); got != want {
 			t.Errorf("%d is followed by %d, want %d", s, got, want)
+		}
+	}
+}
+
+func TestSerialPolicy(t *testing.T) {
+	now := time.Date(2026, 11, 24, 23, 30, 0, 0, time.FixedZone("", -3600)) // the day after in UTC
+	const today = 2026112500
+	for _, tc := range []struct {
+		policy   zone.SerialPolicy
+		from, to zone.Serial
+	}{
+		{zone.Increment, 1, 2},
+		{zone.Increment, 4294967295, 1},
+		{zone.UnixTime, 1, zone.Serial(now.Unix())},
+		{zone.UnixTime, zone.Serial(now.Unix()), zone.Serial(now.Unix()) + 1},
+		{zone.UnixTime, zone.Serial(now.Unix()) + 5, zone.Serial(now.Unix()) + 6},
+		{zone.Date, 2026112401, today},
+		{zone.Date, today, today + 1},
+		{zone.Date, today + 99, today + 100},
+		{zone.Date, 4294967295, today}, // on the circle a date is later
+	} {
+		if got := tc.policy.Next(tc.from, now); got != tc.to {
+			t.Errorf("policy %d: %d after %d, want %d", tc.policy, got, tc.from, tc.to)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"encoding/binary"
 	"iter"
 	"maps"
 	"slices"
@@ -233,6 +234,52 @@ func (t *Txn) put(m trie.Trie, owner dnsname.Name, key []byte, sets []Set) trie.
 	}
 	relative := string(owner[:len(owner)-len(t.base.origin)])
 	return m.Put(key, string(appendNode(nil, relative, sets)))
+}
+
+// Records gives the number of resource records as they are now.
+func (t *Txn) Records() int { return t.records }
+
+// Changed tells whether the records differ from those of the version that the
+// transaction began from.
+func (t *Txn) Changed() bool {
+	for key := range t.touched {
+		before, now := t.base.sets([]byte(key)), t.sets([]byte(key))
+		if len(subtract("", before, now)) > 0 || len(subtract("", now, before)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Serial gives the serial of the SOA record as it is now; ok is false if there
+// is not exactly one.
+func (t *Txn) Serial() (s Serial, ok bool) {
+	set, _ := t.Get(t.base.origin, rrset.TypeSOA)
+	if set.Len() != 1 {
+		return 0, false
+	}
+	rdata := set.First()
+	return Serial(binary.BigEndian.Uint32([]byte(rdata[len(rdata)-20:]))), true
+}
+
+// SetSerial gives the SOA record another serial. The error is ErrNoSOA or
+// ErrManySOA if there is not exactly one.
+func (t *Txn) SetSerial(s Serial) error {
+	set, _ := t.Get(t.base.origin, rrset.TypeSOA)
+	switch {
+	case set.IsEmpty():
+		return ErrNoSOA
+	case set.Len() > 1:
+		return ErrManySOA
+	}
+	rdata := []byte(set.First())
+	binary.BigEndian.PutUint32(rdata[len(rdata)-20:], uint32(s))
+	next, _, err := rrset.RRset{Type: rrset.TypeSOA}.With(string(rdata))
+	if err != nil {
+		return err
+	}
+	_, err = t.Replace(t.base.origin, next.WithTTL(set.TTL))
+	return err
 }
 
 // Commit gives the version that the transaction made and its net difference to

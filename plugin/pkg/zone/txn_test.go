@@ -350,7 +350,12 @@ func (sim *simulation) transaction() {
 		}
 		sim.reads(txn, m)
 	}
+	changed, records := txn.Changed(), txn.Records()
+	serial, ok := txn.Serial()
 	next, changes, err := txn.Commit()
+	if err == nil && (changed == changes.IsEmpty() || records != next.Records() || !ok || serial != next.Serial()) {
+		t.Fatalf("before the commit: changed %v, %d records, serial %d, %v; of\n%s", changed, records, serial, ok, dumpChanges(changes))
+	}
 	if wantErr := m.fate(); wantErr != nil {
 		if !errors.Is(err, wantErr) {
 			t.Fatalf("commit: %v, want %v, of\n%s", err, wantErr, m)
@@ -598,5 +603,28 @@ func TestTxnLetterCase(t *testing.T) {
 				t.Errorf("%s, %v; want %s", owner(s), err, tc.want)
 			}
 		})
+	}
+}
+
+func TestTxnSetSerial(t *testing.T) {
+	s, _ := build(t, origin, []record{soaRecord(7)})
+	txn := s.Begin()
+	if err := txn.SetSerial(4294967295); err != nil {
+		t.Fatal(err)
+	}
+	next, changes, err := txn.Commit()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if next.Serial() != 4294967295 || changes.To != next.Serial() || len(changes.Added) != 1 || len(changes.Removed) != 1 {
+		t.Errorf("serial %d, %s", next.Serial(), dumpChanges(changes))
+	}
+	if want, _ := build(t, origin, []record{soaRecord(4294967295)}); dumpSet(next.SOA()) != dumpSet(want.SOA()) {
+		t.Errorf("got %s, want %s", dumpSet(next.SOA()), dumpSet(want.SOA()))
+	}
+	txn = s.Begin()
+	txn.RemoveSet(s.Origin(), rrset.TypeSOA)
+	if err := txn.SetSerial(8); !errors.Is(err, zone.ErrNoSOA) {
+		t.Errorf("without SOA: %v", err)
 	}
 }
