@@ -2,6 +2,7 @@ package zone
 
 import (
 	"slices"
+	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
@@ -11,10 +12,15 @@ import (
 // Removed from the one and adding Added gives the other. Each set holds just the
 // records, and RRSIGs, that go or come; a record whose TTL changes goes and comes.
 // In both lists the SOA record is first if it differs, the rest is in canonical
-// order of the owners: the order of IXFR (RFC 1995 §4).
+// order of the owners: the order of IXFR (RFC 1995 §4). The letter case of owners
+// and the order of the records in a set make no difference.
 type Changeset struct {
 	From, To       Serial
 	Removed, Added []Set
+	// Who made the change, and When: whoever commits it sets them. Nothing here
+	// looks at them.
+	Who  string
+	When time.Time
 }
 
 // IsEmpty tells whether the two versions hold the same records.
