@@ -10,6 +10,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/identity"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -142,7 +143,7 @@ const (
 )
 
 // reserve gives the room for records that are added to the response after its
-// sections: the OPT record, and the TSIG record where the plugin tsig signs.
+// sections: the OPT record, and the TSIG record where the plugin keys or tsig signs.
 func (t *task) reserve(ctx context.Context, opt *dns.OPT) int {
 	n := 0
 	if t.opt != nil {
@@ -151,7 +152,9 @@ func (t *task) reserve(ctx context.Context, opt *dns.OPT) int {
 	if opt != nil && len(opt.Option) > 0 {
 		n += zoneVersionSize
 	}
-	if key, ok := tsig.ValidatedKeyName(ctx); ok {
+	if id, ok := identity.From(ctx); ok {
+		n += id.SignatureSize()
+	} else if key, ok := tsig.ValidatedKeyName(ctx); ok {
 		n += tsigSize + len(key) + 1
 	}
 	return n
