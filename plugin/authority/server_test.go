@@ -383,6 +383,20 @@ func TestCacheIsBypassed(t *testing.T) {
 	eventually(t, "the edited zone behind the cache", func() bool { return s.serial("example.org.") == 2 })
 }
 
+// TestSizeBehindCache: cache hands a copy of the request on, and the server goes
+// by the size in its own. Names of others are none of our business.
+func TestSizeBehindCache(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "example.org"), minimal(1))
+	s := serve(t, fmt.Sprintf(".:0 {\nbind 127.0.0.1\ncache\nauthority example.org {\nfile %s/{zone}\n}\nwhoami\n}", dir))
+	for name, want := range map[string]uint16{"ns.example.org.": 1232, "nope.example.org.": 1232, "other.com.": 4096} {
+		m := s.exchange(query(name, dns.TypeA, edns(4096)))
+		if opt := m.IsEdns0(); opt == nil || opt.UDPSize() != want {
+			t.Errorf("%s: %s, want size %d", name, show(m), want)
+		}
+	}
+}
+
 // eventually waits until ok holds.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()

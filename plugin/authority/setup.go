@@ -30,6 +30,7 @@ func setup(c *caddy.Controller) error {
 	}
 	config := dnsserver.GetConfig(c)
 	config.AllowOpcode(dns.OpcodeUpdate) // to refuse updates with a reason
+	addSizers(config, b)
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &Authority{Next: next, block: b} })
 
 	var lease atomic.Pointer[zonedb.Lease] // a signal may end the server while it starts

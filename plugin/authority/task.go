@@ -116,23 +116,19 @@ func (t *task) undoReferral() {
 }
 
 // limit gives the size of the largest response to the request, in octets, and
-// makes the writers above us, which go by the OPT record of the request, come to
-// the same one.
+// makes the writers above us come to the same one.
 func (t *task) limit() int {
+	if t.opt != nil {
+		bound(t.opt, t.listener, t.stream)
+	}
 	switch {
 	case t.stream:
-		if t.opt != nil && t.listener.quic {
-			t.opt.SetUDPSize(wire.MaxMessage)
-		}
 		return wire.MaxMessage
 	case t.opt == nil:
 		return wire.MinUDP
+	default:
+		return max(int(t.opt.UDPSize()), wire.MinUDP)
 	}
-	size := int(t.opt.UDPSize())
-	if size > wire.MaxUDP {
-		t.opt.SetUDPSize(wire.MaxUDP)
-	}
-	return min(max(size, wire.MinUDP), wire.MaxUDP)
 }
 
 // Sizes of records and options at the end of a response, in octets.
