@@ -10,7 +10,6 @@ import (
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/metadata"
-	"github.com/coredns/coredns/plugin/pkg/fall"
 	clog "github.com/coredns/coredns/plugin/pkg/log"
 	"github.com/miekg/dns"
 
@@ -42,8 +41,8 @@ type served struct {
 	origin string // in presentation form and lower case, with the final dot
 	index  int    // among the zones of the block
 	spec   zonedb.Spec
-	fall   fall.F
-	zone   *zonedb.Zone // set before the first query
+	fall   []dnsname.Name // whose names go on to the next plugin if they do not exist
+	zone   *zonedb.Zone   // set before the first query
 }
 
 // Name implements plugin.Handler.
@@ -100,7 +99,7 @@ func (a *Authority) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.M
 		return t.refuse(w, notLoaded)
 	}
 	a.answer(t, z)
-	if t.answer.Kind == zone.NXDomain && len(t.answer.Answer) == 0 && a.Next != nil && len(z.fall.Zones) > 0 && z.fall.Through(q.Name) {
+	if t.answer.Kind == zone.NXDomain && len(t.answer.Answer) == 0 && a.Next != nil && t.in(z.fall) {
 		return plugin.NextOrFailure(name, a.Next, ctx, w, r)
 	}
 	if source := t.answer.Wildcard; source != "" && metadata.ValueFuncs(ctx) != nil {

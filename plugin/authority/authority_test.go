@@ -558,6 +558,7 @@ func TestFallthrough(t *testing.T) {
 		{"no name", "fallthrough", next, query("nope.example.org.", dns.TypeA), passed("nope.example.org.")},
 		{"no name, in capitals", "fallthrough example.org", next, query("NOPE.Example.ORG.", dns.TypeA), passed("NOPE.Example.ORG.")},
 		{"no name, covered", "fallthrough a.example.org", next, query("x.a.example.org.", dns.TypeA), passed("x.a.example.org.")},
+		{"no name, covered by an escape", "fallthrough \\065.example.org", next, query("x.a.example.org.", dns.TypeA), passed("x.a.example.org.")},
 		{"no name, not covered", "fallthrough a.example.org", next, query("x.b.example.org.", dns.TypeA), lines("NXDOMAIN aa", orgSOA)},
 		{"no data stays", "fallthrough", next, query("www.example.org.", dns.TypeTXT), lines("NOERROR aa", orgSOA)},
 		{"an alias stays", "fallthrough", next, query("dang.example.org.", dns.TypeA), lines("NXDOMAIN aa", "answer dang.example.org. 3600 IN CNAME nope.example.org.", orgSOA)},

@@ -11,7 +11,6 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
-	"github.com/coredns/coredns/plugin/pkg/fall"
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
@@ -104,7 +103,7 @@ type directive struct {
 	place   string // file:line
 	file    string
 	options zonefile.Options
-	fall    fall.F
+	fall    []dnsname.Name
 }
 
 // errorf gives an error that names the place of the directive, where the one of
@@ -116,21 +115,21 @@ func (d *directive) errorf(format string, args ...any) error {
 // parse reads all directives of a server block.
 func parse(c *caddy.Controller) (*block, error) {
 	b := &block{zones: make(map[dnsname.Name]*served)}
-	around, err := blockZones(c)
-	if err != nil {
-		return nil, err
-	}
 	places := make(map[dnsname.Name]string)
 	for c.Next() {
+		around, err := blockZones(c) // here, so that an error has a place
+		if err != nil {
+			return nil, err
+		}
 		d := &directive{place: fmt.Sprintf("%s:%d", c.File(), c.Line())}
-		origins, err := zones(c, c.RemainingArgs())
+		origins, err := argZones(c, c.RemainingArgs())
 		if err != nil {
 			return nil, err
 		}
 		if len(origins) == 0 {
 			origins = around
 		}
-		if err := d.parse(c); err != nil {
+		if err := d.parse(c, origins); err != nil {
 			return nil, err
 		}
 		for _, origin := range origins {
@@ -158,32 +157,6 @@ func parse(c *caddy.Controller) (*block, error) {
 		}
 	}
 	return b, nil
-}
-
-// blockZones gives the zones of the server block, each once.
-func blockZones(c *caddy.Controller) ([]dnsname.Name, error) {
-	origins, err := zones(c, c.ServerBlockKeys)
-	slices.Sort(origins)
-	return slices.Compact(origins), err
-}
-
-// zones reads zones, or networks in CIDR notation that stand for reverse zones.
-func zones(c *caddy.Controller, args []string) ([]dnsname.Name, error) {
-	var origins []dnsname.Name
-	for _, arg := range args {
-		normal := plugin.Host(arg).NormalizeExact()
-		if len(normal) == 0 {
-			return nil, c.Errf("%q is not a zone", arg)
-		}
-		for _, s := range normal {
-			n, err := dnsname.Parse(s, dnsname.Root)
-			if err != nil {
-				return nil, c.Errf("zone %v", err)
-			}
-			origins = append(origins, n.Fold())
-		}
-	}
-	return origins, nil
 }
 
 // reach tells which queries for a zone come to a server block.
@@ -216,8 +189,8 @@ func join(names []dnsname.Name) string {
 	return strings.Join(s, " ")
 }
 
-// parse reads the properties.
-func (d *directive) parse(c *caddy.Controller) error {
+// parse reads the properties of a directive for those zones.
+func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
 	seen := make(map[string]bool)
 	for c.NextBlock() {
 		property := c.Val()
@@ -234,10 +207,7 @@ func (d *directive) parse(c *caddy.Controller) error {
 		case "limits":
 			err = d.parseLimits(c)
 		case "fallthrough":
-			args := c.RemainingArgs()
-			if _, err = zones(c, args); err == nil {
-				d.fall.SetZonesFromArgs(args)
-			}
+			err = d.parseFallthrough(c, origins)
 		default:
 			err = c.Errf("unknown property %q", property)
 		}
@@ -274,6 +244,24 @@ func (d *directive) parseCheck(c *caddy.Controller) error {
 		return c.Errf("check: want \"warn\" or \"strict\", not %q", strings.Join(args, " "))
 	}
 	d.options.Strict = args[0] == "strict"
+	return nil
+}
+
+// parseFallthrough takes only zones that a name of the origins can be in.
+func (d *directive) parseFallthrough(c *caddy.Controller, origins []dnsname.Name) error {
+	zones, err := argZones(c, c.RemainingArgs())
+	if err != nil {
+		return err
+	}
+	if len(zones) == 0 {
+		zones = []dnsname.Name{dnsname.Root}
+	}
+	for _, z := range zones {
+		if !slices.ContainsFunc(origins, func(o dnsname.Name) bool { return o.IsBelow(z) || z.IsBelow(o) }) {
+			return c.Errf("fallthrough: no name of %s is in %s", join(origins), z)
+		}
+	}
+	d.fall = zones
 	return nil
 }
 

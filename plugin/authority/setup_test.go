@@ -22,8 +22,8 @@ func describe(b *block) string {
 		if z.spec.Options != (zonefile.Options{}) {
 			fmt.Fprintf(&s, " %+v", z.spec.Options)
 		}
-		if len(z.fall.Zones) > 0 {
-			fmt.Fprintf(&s, " through %s", strings.Join(z.fall.Zones, " "))
+		if len(z.fall) > 0 {
+			fmt.Fprintf(&s, " through %s", join(z.fall))
 		}
 		s.WriteByte('\n')
 	}
@@ -60,8 +60,31 @@ func TestParse(t *testing.T) {
 		{"check warn", "authority example.org {\nfile db\ncheck warn\n}", nil, "/", "example.org. /db"},
 		{"limits", "authority example.org {\nlimits {\nrecords 1000000\nrrset 500\n}\nfile db\n}", nil, "/", "example.org. /db {Strict:false MaxRecords:1000000 MaxRRset:500}"},
 		{"one limit", "authority example.org {\nlimits {\nrrset 500\n}\nfile db\n}", nil, "/", "example.org. /db {Strict:false MaxRecords:0 MaxRRset:500}"},
+		{"a network of IPv6", "authority 2001:db8::/32 {\nfile {zone}\n}", nil, "/", "8.b.d.0.1.0.0.2.ip6.arpa. /8.b.d.0.1.0.0.2.ip6.arpa"},
+		{"a network between octets", "authority 192.0.2.7/23 {\nfile db\n}", nil, "/", "2.0.192.in-addr.arpa. /db\n3.0.192.in-addr.arpa. /db"},
+		{"RFC 2317", "authority 0/26.2.0.192.in-addr.arpa {\nfile db\n}", nil, "/", "0/26.2.0.192.in-addr.arpa. /db"},
+		{"escapes", `authority \065.example.org b\.c.example.org \195\188.example.org "d\032\044\ \,.example.org"` + " {\nfile db\n}", nil, "/", `a.example.org. /db
+b\.c.example.org. /db
+\195\188.example.org. /db
+d\032,\032,.example.org. /db`},
+		{"colons and underscores in labels", "authority a:b._tcp.x:53.example.org {\nfile db\n}", nil, "/", "a:b._tcp.x:53.example.org. /db"},
+		{
+			"keys with escapes", "authority {\nfile db\n}",
+			[]string{`dns://b\.c.example.org.:53`, `dns://\195\188.example.org.:53`, `dns://a\ b.example.org.:53`, "dns://0/26.2.0.192.in-addr.arpa.:53"},
+			"/", `\195\188.example.org. /db
+a\032b.example.org. /db
+b\.c.example.org. /db
+0/26.2.0.192.in-addr.arpa. /db`,
+		},
 		{"fallthrough", "authority example.org {\nfile db\nfallthrough\n}", nil, "/", "example.org. /db through ."},
 		{"fallthrough for zones", "authority example.org {\nfallthrough A.example.org b.example.org\nfile db\n}", nil, "/", "example.org. /db through a.example.org. b.example.org."},
+		{"fallthrough for a zone above", "authority example.org {\nfile db\nfallthrough org\n}", nil, "/", "example.org. /db through org."},
+		{"fallthrough for one of the zones", "authority example.org example.net {\nfile db\nfallthrough a.example.net\n}", nil, "/", "example.org. /db through a.example.net.\nexample.net. /db through a.example.net."},
+		{"fallthrough for a network", "authority 10.0.0.0/8 {\nfile db\nfallthrough 10.1.2.0/24\n}", nil, "/", "10.in-addr.arpa. /db through 2.1.10.in-addr.arpa."},
+		{"fallthrough with an escape", `authority example.org {
+file db
+fallthrough \065b.example.org
+}`, nil, "/", "example.org. /db through ab.example.org."},
 		{"a zone above the block's", "authority example.org {\nfile db\n}", []string{"a.example.org", "b.example.org"}, "/", "example.org. /db"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -115,6 +138,98 @@ func TestParseErrors(t *testing.T) {
 		{"a limit that is no number", "authority example.org {\nfile a\nlimits {\nrecords many\n}\n}", `Testfile:4 - Error during parsing: limits: records: "many" is not a number above 0`},
 		{"fallthrough for what is no zone", "authority example.org {\nfile a\nfallthrough a..b\n}", `Testfile:3 - Error during parsing: "a..b" is not a zone`},
 		{"what is no zone", "authority a..b {\nfile a\n}", `Testfile:1 - Error during parsing: "a..b" is not a zone`},
+		{"a prefix too long", `authority 10.0.0.0/99 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "10.0.0.0/99": not a network: want an address and the length of a prefix that it can have`},
+		{"a prefix too long in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org 10.0.0.0/99
+}`, `Testfile:3 - Error during parsing: zone "10.0.0.0/99": not a network: want an address and the length of a prefix that it can have`},
+		{"an address out of range", `authority 300.0.0.0/8 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "300.0.0.0/8": not a network: want an address and the length of a prefix that it can have`},
+		{"an address out of range in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org 300.0.0.0/8
+}`, `Testfile:3 - Error during parsing: zone "300.0.0.0/8": not a network: want an address and the length of a prefix that it can have`},
+		{"a network with a dot", `authority 10.0.0.0/8. {
+file a
+}`, `Testfile:1 - Error during parsing: zone "10.0.0.0/8.": not a network: want an address and the length of a prefix that it can have`},
+		{"a network with a dot in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org 10.0.0.0/8.
+}`, `Testfile:3 - Error during parsing: zone "10.0.0.0/8.": not a network: want an address and the length of a prefix that it can have`},
+		{"a prefix of IPv6 too long", `authority 2001:db8::/129 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "2001:db8::/129": not a network: want an address and the length of a prefix that it can have`},
+		{"a prefix of IPv6 too long in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org 2001:db8::/129
+}`, `Testfile:3 - Error during parsing: zone "2001:db8::/129": not a network: want an address and the length of a prefix that it can have`},
+		{"a port", `authority example.org:5300 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "example.org:5300": want a name alone: scheme and port belong to the key of the server block`},
+		{"a port in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org example.org:5300
+}`, `Testfile:3 - Error during parsing: zone "example.org:5300": want a name alone: scheme and port belong to the key of the server block`},
+		{"a port behind the dot", `authority example.org.:5300 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "example.org.:5300": want a name alone: scheme and port belong to the key of the server block`},
+		{"a port behind the dot in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org example.org.:5300
+}`, `Testfile:3 - Error during parsing: zone "example.org.:5300": want a name alone: scheme and port belong to the key of the server block`},
+		{"a scheme", `authority tls://example.org {
+file a
+}`, `Testfile:1 - Error during parsing: zone "tls://example.org": want a name alone: scheme and port belong to the key of the server block`},
+		{"a scheme in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org tls://example.org
+}`, `Testfile:3 - Error during parsing: zone "tls://example.org": want a name alone: scheme and port belong to the key of the server block`},
+		{"a scheme and a port", `authority dns://example.org:53 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "dns://example.org:53": want a name alone: scheme and port belong to the key of the server block`},
+		{"a scheme and a port in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org dns://example.org:53
+}`, `Testfile:3 - Error during parsing: zone "dns://example.org:53": want a name alone: scheme and port belong to the key of the server block`},
+		{"an address", `authority 192.0.2.1 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "192.0.2.1": an address is not a zone: write a network, with the length of its prefix`},
+		{"an address in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org 192.0.2.1
+}`, `Testfile:3 - Error during parsing: zone "192.0.2.1": an address is not a zone: write a network, with the length of its prefix`},
+		{"an address of IPv6", `authority 2001:db8::1 {
+file a
+}`, `Testfile:1 - Error during parsing: zone "2001:db8::1": an address is not a zone: write a network, with the length of its prefix`},
+		{"an address of IPv6 in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org 2001:db8::1
+}`, `Testfile:3 - Error during parsing: zone "2001:db8::1": an address is not a zone: write a network, with the length of its prefix`},
+		{"a comma", `authority example.org,example.net {
+file a
+}`, `Testfile:1 - Error during parsing: zone "example.org,example.net": put a space between zones; a comma in a name is \044, and such a name cannot be a server block key`},
+		{"a comma in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org example.org,example.net
+}`, `Testfile:3 - Error during parsing: zone "example.org,example.net": put a space between zones; a comma in a name is \044, and such a name cannot be a server block key`},
+		{"letters that are not ASCII", `authority bücher.example {
+file a
+}`, `Testfile:1 - Error during parsing: zone "bücher.example": write it in ASCII, as the DNS has it: labels of other letters in the form xn--`},
+		{"letters that are not ASCII in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org bücher.example
+}`, `Testfile:3 - Error during parsing: zone "bücher.example": write it in ASCII, as the DNS has it: labels of other letters in the form xn--`},
+		{"a space", `authority "example.org example.net" {
+file a
+}`, `Testfile:1 - Error during parsing: zone "example.org example.net": put separate zones into separate words; a space in a name is \032`},
+		{"a space in fallthrough", `authority example.org 10.0.0.0/8 {
+file a
+fallthrough example.org "example.org example.net"
+}`, `Testfile:3 - Error during parsing: zone "example.org example.net": put separate zones into separate words; a space in a name is \032`},
+		{"fallthrough for a zone elsewhere", "authority example.org example.net {\nfile a\nfallthrough a.example.org example.com\n}", `Testfile:3 - Error during parsing: fallthrough: no name of example.org. example.net. is in example.com.`},
 		{"a bad escape in a zone", "authority a\\999.org {\nfile a\n}", `Testfile:1 - Error during parsing: zone name "a\\999.org.": bad escape`},
 		{"a zone twice", "authority example.org Example.org. {\nfile a\n}", `Testfile:1 - Error during parsing: zone example.org. is there already, at Testfile:1`},
 		{"a zone in two directives", "authority example.org {\nfile a\n}\nauthority example.org {\nfile b\n}", `Testfile:4 - Error during parsing: zone example.org. is there already, at Testfile:1`},
@@ -140,6 +255,30 @@ func TestParseZoneOutsideOfTheBlock(t *testing.T) {
 	want := "Testfile:1 - Error during parsing: no query for zone example.com. comes here: the server block is for example.net. example.org."
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestParseKeys: the server compares keys as text, so that many never match.
+func TestParseKeys(t *testing.T) {
+	for key, want := range map[string]string{
+		"dns://bücher.example.:53":                   `server block key "bücher.example.": write it in ASCII, as the DNS has it: labels of other letters in the form xn--`,
+		"dns://a b.example.:53":                      `server block key "a b.example.": no query matches this spelling: write "a\ b.example."`,
+		`dns://a\032b.example.:53`:                   `server block key "a\\032b.example.": no query matches this spelling: write "a\ b.example."`,
+		`dns://\065b.example.:53`:                    `server block key "\\065b.example.": no query matches this spelling: write ab.example.`,
+		`dns://a;b.example.:53`:                      `server block key "a;b.example.": no query matches this spelling: write a\;b.example.`,
+		"dns://example.org,example.net.:53":          `server block key "example.org,example.net.": put a space between zones; a comma in a name is \044, and such a name cannot be a server block key`,
+		`dns://a\044b.example.:53`:                   `server block key "a\\044b.example.": put a space between zones; a comma in a name is \044, and such a name cannot be a server block key`,
+		"dns://10.0.0.0/99.:53":                      `server block key "10.0.0.0/99.": not a network: want an address and the length of a prefix that it can have`,
+		"dns://udp://example.org.:53":                `server block key "udp://example.org.": want a name alone: scheme and port belong to the key of the server block`,
+		"dns://192.0.2.1.:53":                        `server block key "192.0.2.1.": an address is not a zone: write a network, with the length of its prefix`,
+		"dns://" + strings.Repeat("a", 300) + ".:53": `server block key "dns://` + strings.Repeat("a", 300) + `.:53": specified zone is too long: 301 > 255`,
+	} {
+		controller := caddy.NewTestController("dns", "authority example.org {\nfile a\n}")
+		controller.ServerBlockKeys = []string{"dns://.:53", key}
+		_, err := parse(controller)
+		if want = "Testfile:1 - Error during parsing: " + want; err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
 	}
 }
 

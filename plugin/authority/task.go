@@ -69,6 +69,16 @@ func (t *task) fold(n dnsname.Name) {
 	t.folded = view(dnsname.AppendFold(t.foldBuf[:0], n))
 }
 
+// in tells whether the name in the question is in one of the zones.
+func (t *task) in(zones []dnsname.Name) bool {
+	for _, z := range zones {
+		if t.query.Name.IsBelow(z) {
+			return true
+		}
+	}
+	return false
+}
+
 // view gives a name in a buffer of the task without copying it. It is valid
 // until the buffer is used for the next.
 func view(b []byte) dnsname.Name { return dnsname.Name(unsafe.String(unsafe.SliceData(b), len(b))) }
