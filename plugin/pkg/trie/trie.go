@@ -263,11 +263,31 @@ func (t Trie) All() iter.Seq[Entry] {
 	}
 }
 
+// touch reads the first and the last octet of what n leads to, so that the
+// processor has it when it is needed, and fetches several such at a time.
+func (n node) touch() {
+	_ = *(*byte)(n.ptr)
+	if !n.isBranch() {
+		_ = *(*byte)(unsafe.Add(n.ptr, max(0, n.offset()+int(n.bitmap())-1)))
+	}
+}
+
 func (n node) walk(yield func(Entry) bool) bool {
 	if !n.isBranch() {
 		return yield(n.entry())
 	}
-	for _, c := range n.twigs() {
+	twigs := n.twigs()
+	for _, c := range twigs {
+		c.touch()
+	}
+	for _, c := range twigs {
+		if c.isBranch() {
+			for _, next := range c.twigs() {
+				next.touch()
+			}
+		}
+	}
+	for _, c := range twigs {
 		if !c.walk(yield) {
 			return false
 		}

@@ -109,39 +109,35 @@ func (n node) set(typ uint16) (s Set, ok bool) {
 	return s, ok
 }
 
-// sets goes through the RRsets in the order of their types, without owners. A
-// set whose RRset is empty has RRSIGs that cover nothing that is there; its
-// Type is the one they cover.
+// next reads the RRset at off with the RRSIGs over it into s, without the owner,
+// and gives the offset of the next. A set whose RRset is empty has RRSIGs that
+// cover nothing that is there; its Type is the one they cover.
+func (n node) next(off int, s *Set) int {
+	set, sigs, off := n.entry(off)
+	if sigs {
+		s.RRset, s.Sigs = rrset.RRset{Type: set.Type}, set
+		s.Sigs.Type = rrset.TypeRRSIG
+		return off
+	}
+	s.RRset, s.Sigs = set, rrset.RRset{}
+	if off < len(n.val) {
+		if over, sigs, end := n.entry(off); sigs && over.Type == set.Type {
+			s.Sigs = over
+			s.Sigs.Type = rrset.TypeRRSIG
+			return end
+		}
+	}
+	return off
+}
+
+// sets goes through the RRsets in the order of their types, as next reads them.
 func (n node) sets() iter.Seq[Set] {
 	return func(yield func(Set) bool) {
-		var cur Set
+		var s Set
 		for off := n.entries(); off < len(n.val); {
-			set, sigs, next := n.entry(off)
-			off = next
-			if sigs {
-				typ := set.Type
-				set.Type = rrset.TypeRRSIG
-				if !cur.IsEmpty() && cur.Type == typ {
-					cur.Sigs = set
-					continue
-				}
-				if !cur.IsEmpty() || !cur.Sigs.IsEmpty() {
-					if !yield(cur) {
-						return
-					}
-				}
-				cur = Set{RRset: rrset.RRset{Type: typ}, Sigs: set}
-				continue
+			if off = n.next(off, &s); !yield(s) {
+				return
 			}
-			if !cur.IsEmpty() || !cur.Sigs.IsEmpty() {
-				if !yield(cur) {
-					return
-				}
-			}
-			cur = Set{RRset: set}
-		}
-		if !cur.IsEmpty() || !cur.Sigs.IsEmpty() {
-			yield(cur)
 		}
 	}
 }
