@@ -13,12 +13,17 @@ import (
 // in any order; it is fastest when those of one owner stand together. It is for
 // one goroutine.
 type Builder struct {
+	// MaxRRset is how many records an RRset may have, the RRSIGs over each type
+	// counted for themselves; 0: any number. It is to be set before the first Add.
+	MaxRRset int
+
 	origin    dnsname.Name
 	names     trie.Builder
 	hashes    trie.Builder
 	records   int
 	wildcards int
 	problems  []Problem
+	over      *LimitError // for an RRset of too many records
 
 	// The owner that records are being added to, and its sets so far.
 	owner   []byte
@@ -27,6 +32,16 @@ type Builder struct {
 	pending []building
 	packed  []byte
 }
+
+// LimitError says that an RRset has more records than Builder.MaxRRset.
+type LimitError struct {
+	Owner dnsname.Name
+	Type  uint16 // RRSIG for the signatures over a type
+	Max   int    // the limit
+}
+
+// Error gives the limit only, without the owner and the type.
+func (e *LimitError) Error() string { return fmt.Sprintf("RRset of more than %d records", e.Max) }
 
 // building is an RRset, or the RRSIGs over one, that grows.
 type building struct {
@@ -53,11 +68,16 @@ func NewBuilder(origin dnsname.Name) *Builder {
 // The TTL of an RRset and the letter case of an owner are those of the first
 // record. An error wraps ErrOutOfZone, ErrMetaType, ErrSOAPlace, ErrNSEC3,
 // rrset.ErrMalformed or rrset.ErrTooLong: the record cannot be part of the zone.
+// Or it is a *LimitError, maybe about the owner before; then nothing more can be
+// added.
 // RDATA is looked at as far as names stand in it; what else a type demands is
 // the caller's to check. rdata may be changed afterwards.
 func (b *Builder) Add(owner dnsname.Name, typ uint16, ttl uint32, rdata []byte) error {
 	if string(owner) != string(b.owner) || b.owner == nil {
 		b.flush()
+		if b.over != nil {
+			return b.over
+		}
 		if !owner.IsBelow(b.origin) {
 			return ErrOutOfZone
 		}
@@ -80,6 +100,10 @@ func (b *Builder) Add(owner dnsname.Name, typ uint16, ttl uint32, rdata []byte) 
 	if set.has(rdata) {
 		return nil
 	}
+	if b.MaxRRset > 0 && set.n >= b.MaxRRset {
+		b.exceeds(owner, set.typ, sigs)
+		return b.over
+	}
 	if len(set.data)+2+len(rdata) > 65535 {
 		return rrset.ErrTooLong
 	}
@@ -87,6 +111,14 @@ func (b *Builder) Add(owner dnsname.Name, typ uint16, ttl uint32, rdata []byte) 
 	set.data = append(set.data, rdata...)
 	set.n++
 	return nil
+}
+
+// exceeds takes note of a set of too many records.
+func (b *Builder) exceeds(owner dnsname.Name, typ uint16, sigs bool) {
+	if sigs {
+		typ = rrset.TypeRRSIG
+	}
+	b.over = &LimitError{Owner: owner, Type: typ, Max: b.MaxRRset}
 }
 
 // checkRecord tells whether a record whose owner has that many labels below the
@@ -229,6 +261,9 @@ func (b *Builder) merge(sets []Set, old Set) []Set {
 		return a
 	}
 	s.RRset, s.Sigs = join(old.RRset, s.RRset), join(old.Sigs, s.Sigs)
+	if b.MaxRRset > 0 && max(s.Len(), s.Sigs.Len()) > b.MaxRRset {
+		b.exceeds(dnsname.Name(b.owner), s.Type, s.Len() <= b.MaxRRset)
+	}
 	return sets
 }
 
@@ -240,13 +275,16 @@ func (b *Builder) problem(p Problem) {
 
 // Snapshot gives the zone of all records added, and what its checks found:
 // things worth a warning in a zone that is served all the same, at most 1000. An
-// error wraps ErrNoSOA, ErrManySOA or ErrIterations. The builder is
-// empty afterwards.
+// error wraps ErrNoSOA, ErrManySOA or ErrIterations, or is a *LimitError. The
+// builder is empty afterwards.
 func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
 	b.flush()
 	s, err := newSnapshot(b.origin, contents{b.names.Trie(), b.hashes.Trie(), b.records, b.wildcards})
 	problems := b.problems
-	*b = Builder{origin: b.origin}
+	if b.over != nil {
+		err = b.over
+	}
+	*b = Builder{MaxRRset: b.MaxRRset, origin: b.origin}
 	if err != nil {
 		return nil, problems, err
 	}

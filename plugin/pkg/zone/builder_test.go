@@ -186,6 +186,59 @@ func TestBuilderSnapshotErrors(t *testing.T) {
 	}
 }
 
+// TestBuilderMaxRRset: the first record too many ends it, wherever it stands.
+func TestBuilderMaxRRset(t *testing.T) {
+	a, b, soa := "\x01a"+origin, "\x01b"+origin, soaRecord(1)
+	address := func(owner dnsname.Name, last string) record {
+		return record{owner, rrset.TypeA, 60, "\xc0\x00\x02" + last}
+	}
+	signature := func(owner dnsname.Name, covered, last string) record {
+		return record{owner, rrset.TypeRRSIG, 60, "\x00" + covered + strings.Repeat("s", 16) + "\x00" + last}
+	}
+	for _, tc := range []struct {
+		name    string
+		records []record
+		at      int          // the record that is an error; one more than the last for Snapshot; -1 for none
+		owner   dnsname.Name // in the error
+		typ     uint16
+	}{
+		{"as many as may be", []record{soa, address(a, "1"), address(a, "2"), address(b, "3"), signature(a, "\x01", "1"), signature(a, "\x1c", "2"), signature(a, "\x1c", "3")}, -1, "", 0},
+		{"the same twice", []record{soa, address(a, "1"), address(a, "2"), address(a, "1"), address(b, "1"), address(a, "2")}, -1, "", 0},
+		{"together", []record{soa, address(a, "1"), address(a, "2"), address(a, "3")}, 3, a, rrset.TypeA},
+		{"signatures", []record{soa, signature(a, "\x01", "1"), signature(a, "\x01", "2"), signature(a, "\x01", "3")}, 3, a, rrset.TypeRRSIG},
+		{"apart", []record{soa, address(a, "1"), address(b, "1"), address(a, "2"), address(a, "3"), address(b, "2"), address(b, "3")}, 5, a, rrset.TypeA},
+		{"apart, to the end", []record{soa, address(a, "1"), address(a, "2"), address(b, "1"), address(a, "3")}, 5, a, rrset.TypeA},
+		{"signatures apart", []record{soa, signature(a, "\x01", "1"), address(b, "1"), signature(a, "\x01", "2"), signature(a, "\x01", "3"), address(b, "2")}, 5, a, rrset.TypeRRSIG},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			builder := zone.NewBuilder(origin)
+			builder.MaxRRset = 2
+			at, err := -1, error(nil)
+			for i, r := range tc.records {
+				if err = builder.Add(r.owner, r.typ, r.ttl, []byte(r.rdata)); err != nil {
+					at = i
+					break
+				}
+			}
+			if err != nil {
+				if next := builder.Add("\x01c"+origin, rrset.TypeA, 60, []byte("abcd")); next == nil {
+					t.Error("the builder goes on")
+				}
+			}
+			s, _, snapErr := builder.Snapshot()
+			if err == nil && snapErr != nil {
+				at, err = len(tc.records), snapErr
+			}
+			if at != tc.at || (s != nil) != (tc.at < 0) || (snapErr == nil) != (tc.at < 0) {
+				t.Fatalf("record %d: %v; snapshot %v, %v", at, err, s, snapErr)
+			}
+			if over, ok := errors.AsType[*zone.LimitError](err); tc.at >= 0 && (!ok || *over != zone.LimitError{Owner: tc.owner, Type: tc.typ, Max: 2}) {
+				t.Errorf("%#v", err)
+			}
+		})
+	}
+}
+
 // TestBuilderTooLong spreads an RRset that no message can hold over the zone:
 // what fits is served, the rest is reported.
 func TestBuilderTooLong(t *testing.T) {

@@ -55,14 +55,18 @@ type Result struct {
 // that a caller can wait for the files to change. Concurrent calls are allowed.
 func Load(path string, origin dnsname.Name, opt Options) (Result, error) {
 	l := loader{opt: opt, builder: zone.NewBuilder(origin)}
+	l.builder.MaxRRset = opt.MaxRRset
 	s := newScanner(origin)
 	s.warn = l.warn
 	s.fn = func(r *Record) error {
 		err := l.add(r)
-		s.stop = errors.Is(err, ErrLimit)
+		s.stop = l.over != nil || errors.Is(err, ErrLimit)
 		return err
 	}
 	s.scan(path)
+	if l.over != nil {
+		s.fail(located(path, origin, l.over))
+	}
 	res := Result{Files: s.files, Warnings: l.warnings}
 	if len(s.errs) > 0 {
 		return res, errors.Join(s.errs...)
@@ -75,6 +79,9 @@ func Load(path string, origin dnsname.Name, opt Options) (Result, error) {
 	slices.SortStableFunc(res.Warnings, func(a, b Warning) int {
 		return cmp.Or(cmp.Compare(slices.Index(res.Files, a.File), slices.Index(res.Files, b.File)), cmp.Compare(a.Line, b.Line))
 	})
+	if over, ok := errors.AsType[*zone.LimitError](err); ok {
+		return res, located(path, origin, over)
+	}
 	if err != nil {
 		at := Position{File: path}
 		switch {
@@ -84,11 +91,6 @@ func Load(path string, origin dnsname.Name, opt Options) (Result, error) {
 			at = l.nsec3param
 		}
 		return res, &Error{at, "zone", err}
-	}
-	if p, over := oversized(snap, opt.MaxRRset); over {
-		at := []Warning{{Position{File: path}, p}}
-		locate(path, origin, at)
-		return res, &Error{at[0].Position, "record", fmt.Errorf("%s %s: %s: %w", p.Owner, typeName(p.Type), p.Detail, ErrLimit)}
 	}
 	if opt.Strict && len(res.Warnings) > 0 {
 		return res, joined(res.Warnings)
@@ -119,6 +121,7 @@ type loader struct {
 	builder  *zone.Builder
 	records  int
 	warnings []Warning
+	over     *zone.LimitError // an RRset of records that do not stand together has too many
 	// Where the last record of these types is.
 	soa, nsec3param Position
 }
@@ -139,25 +142,30 @@ func (l *loader) add(r *Record) error {
 	case rrset.TypeNSEC3PARAM:
 		l.nsec3param = r.Position
 	}
-	if err := l.builder.Add(r.Owner, r.Type, r.TTL, r.RDATA); err != nil {
-		return fmt.Errorf("%s %s: %w", r.Owner, typeName(r.Type), err)
+	err := l.builder.Add(r.Owner, r.Type, r.TTL, r.RDATA)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if over, ok := errors.AsType[*zone.LimitError](err); ok {
+		if over.Owner != r.Owner { // the place of r is not that of the RRset
+			l.over = over
+			return nil
+		}
+		return beyond(over)
+	}
+	return fmt.Errorf("%s %s: %w", r.Owner, typeName(r.Type), err)
 }
 
-// oversized gives the first RRset of more than limit records.
-func oversized(snap *zone.Snapshot, limit int) (p zone.Problem, over bool) {
-	if limit <= 0 {
-		return p, false
-	}
-	for set := range snap.All() {
-		for _, s := range []rrset.RRset{set.RRset, set.Sigs} {
-			if s.Len() > limit {
-				return zone.Problem{Owner: set.Owner, Type: s.Type, Detail: fmt.Sprintf("RRset of %d records, more than %d", s.Len(), limit)}, true
-			}
-		}
-	}
-	return p, false
+// beyond gives the error for an RRset of too many records.
+func beyond(over *zone.LimitError) error {
+	return fmt.Errorf("%s %s: %w: %w", over.Owner, typeName(over.Type), over, ErrLimit)
+}
+
+// located gives the same with the place of a record of the RRset.
+func located(path string, origin dnsname.Name, over *zone.LimitError) error {
+	at := []Warning{{Position{File: path}, zone.Problem{Owner: over.Owner, Type: over.Type}}}
+	locate(path, origin, at)
+	return &Error{at[0].Position, "record", beyond(over)}
 }
 
 // locate finds the lines of the warnings that have none. It reads the file

@@ -139,8 +139,11 @@ main.zone:6: A: "x" where an IPv4 address must be
 main.zone:7: record: c.example.net. A: owner is not in the zone`},
 		{"too many NSEC3 iterations", Options{}, apex + "@ NSEC3PARAM 1 0 151 -\n2t7b4g4vsa5smi47k61mv5bv1a22bojr NSEC3 1 0 151 - 2t7b4g4vsa5smi47k61mv5bv1a22bojr A\n", zone.ErrIterations, "main.zone:5: zone: NSEC3 with more than 150 iterations"},
 		{"limit of records", Options{MaxRecords: 4}, apex + "a A 192.0.2.1\nb A 192.0.2.1\nc A x\n", ErrLimit, "main.zone:6: record: more than 4 records: limit reached"},
-		{"limit of records in an RRset", Options{MaxRRset: 2}, apex + "a A 192.0.2.1\nb TXT x\na A 192.0.2.2\na A 192.0.2.1\na A 192.0.2.3\n", ErrLimit, "main.zone:5: record: a.example.org. A: RRset of 3 records, more than 2: limit reached"},
-		{"limit of signatures", Options{MaxRRset: 1}, apex + "a RRSIG A 8 1 0 1 0 1 @ AQAB\na RRSIG A 8 1 0 1 0 2 @ AQAB\n", ErrLimit, "main.zone:5: record: a.example.org. RRSIG: RRset of 2 records, more than 1: limit reached"},
+		{"limit of records in an RRset", Options{MaxRRset: 2}, apex + "a A 192.0.2.1\na A 192.0.2.2\na A 192.0.2.1\na A 192.0.2.3\na A x\n", ErrLimit, "main.zone:8: record: a.example.org. A: RRset of more than 2 records: limit reached"},
+		{"limit of records that do not stand together", Options{MaxRRset: 2}, apex + "a A 192.0.2.1\nb TXT x\na A 192.0.2.2\na A 192.0.2.1\nb A 192.0.2.1\nA A 192.0.2.3\nb A 192.0.2.1\nb A x\n", ErrLimit, "main.zone:5: record: A.example.org. A: RRset of more than 2 records: limit reached"},
+		{"limit of records, exceeded at the end", Options{MaxRRset: 2}, apex + "a A 192.0.2.1\na A 192.0.2.2\nb A 192.0.2.1\na A 192.0.2.3\n", ErrLimit, "main.zone:5: record: a.example.org. A: RRset of more than 2 records: limit reached"},
+		{"limit of signatures", Options{MaxRRset: 1}, apex + "a RRSIG A 8 1 0 1 0 1 @ AQAB\na RRSIG A 8 1 0 1 0 2 @ AQAB\n", ErrLimit, "main.zone:6: record: a.example.org. RRSIG: RRset of more than 1 records: limit reached"},
+		{"limit of signatures that do not stand together", Options{MaxRRset: 1}, apex + "a RRSIG A 8 1 0 1 0 1 @ AQAB\nb A 192.0.2.1\na RRSIG A 8 1 0 1 0 2 @ AQAB\nb A 192.0.2.2\nb A x\n", ErrLimit, "main.zone:5: record: a.example.org. RRSIG: RRset of more than 1 records: limit reached"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
