@@ -18,8 +18,7 @@ import (
 // is full, or when more than maxProbes labels want the same place, further
 // labels are left out: the message grows, the time to write it does not.
 type compressor struct {
-	start int  // where in the buffer the message starts
-	exact bool // match only names in the same letter case
+	start int // where in the buffer the message starts
 
 	question       dnsname.Name // stands at HeaderSize; "" if there is none, or the root
 	questionLabels int          // 0 until questionStarts is filled
@@ -71,12 +70,12 @@ func (s *starts) split(b []byte, end int) (labels int, ok bool) {
 
 // reset forgets all names, and takes question for the one that stands after the
 // header, unless it is "".
-func (c *compressor) reset(start int, question dnsname.Name, exact bool) {
+func (c *compressor) reset(start int, question dnsname.Name) {
 	c.forget(0)
 	if question == dnsname.Root { // nothing to point to
 		question = ""
 	}
-	c.start, c.question, c.questionLabels, c.exact = start, question, 0, exact
+	c.start, c.question, c.questionLabels = start, question, 0
 	c.tail = ""
 }
 
@@ -140,7 +139,7 @@ func (c *compressor) name(b []byte, n dnsname.Name, compress bool, end int) ([]b
 func (c *compressor) inQuestion(n dnsname.Name) (at uint16, ok bool) {
 	q := c.question
 	d := len(q) - len(n)
-	if d < 0 || !c.sameName(n, q[d:]) {
+	if d < 0 || !sameName(n, q[d:]) {
 		return 0, false
 	}
 	i := 0
@@ -158,7 +157,7 @@ func (c *compressor) lookup(b []byte, n dnsname.Name) (left, rest int, known uin
 	rest = len(wire) - 1
 	more := 0 // labels of the question before known, if that is in the question
 	ok := false
-	if d := len(wire) - len(c.tail); c.tail != "" && d > 0 && c.sameName(n[d:], c.tail) {
+	if d := len(wire) - len(c.tail); c.tail != "" && d > 0 && sameName(n[d:], c.tail) {
 		if left, ok = c.starts.split(wire, d); ok {
 			rest, known, more = d, c.tailAt, c.tailMore
 		}
@@ -169,7 +168,7 @@ func (c *compressor) lookup(b []byte, n dnsname.Name) (left, rest int, known uin
 	}
 	for left > 0 && more > 0 {
 		from, at := int(c.starts[left-1]), int(c.questionStarts[more-1])
-		if !c.same(labelAt(wire, from), labelAt(b, c.start+HeaderSize+at)) {
+		if !sameLabel(labelAt(wire, from), labelAt(b, c.start+HeaderSize+at)) {
 			break
 		}
 		rest, known = from, uint16(HeaderSize+at)
@@ -208,14 +207,10 @@ func octets(n dnsname.Name) []byte { return unsafe.Slice(unsafe.StringData(strin
 func labelAt(b []byte, i int) []byte { return b[i : i+1+int(b[i])] }
 
 // sameName tells whether two names, or the ends of two names, are the same.
-func (c *compressor) sameName(a, b dnsname.Name) bool {
-	return a == b || !c.exact && dnsname.EqualFold(a, b)
-}
+func sameName(a, b dnsname.Name) bool { return a == b || dnsname.EqualFold(a, b) }
 
-// same tells whether two labels are the same.
-func (c *compressor) same(a, b []byte) bool {
-	return string(a) == string(b) || !c.exact && dnsname.EqualFold(a, b)
-}
+// sameLabel tells whether two labels are the same.
+func sameLabel(a, b []byte) bool { return string(a) == string(b) || dnsname.EqualFold(a, b) }
 
 // find gives the offset of the label lab that stands before parent, or 0.
 func (c *compressor) find(b, lab []byte, parent uint16, hash uint64) uint16 {
@@ -225,7 +220,7 @@ func (c *compressor) find(b, lab []byte, parent uint16, hash uint64) uint16 {
 			return 0
 		}
 		l := &c.labels[n-1]
-		if l.parent == parent && c.same(labelAt(b, c.start+int(l.offset)), lab) {
+		if l.parent == parent && sameLabel(labelAt(b, c.start+int(l.offset)), lab) {
 			return l.offset
 		}
 	}

@@ -18,20 +18,16 @@ var ErrTruncated = errors.New("answer does not fit into the message")
 // The zero value is ready for use. It is large (some 10 kB) and meant to be used
 // again and again by one goroutine at a time; it does not allocate as long as
 // the buffers it is given have room for the message.
-//
-// AppendResponse writes a response in one go. Reset, AddQuestion, AddRecords and
-// Bytes together write the messages of a transfer.
+// For the messages of a transfer there is the StreamPacker.
 type Packer struct {
 	compressor
-	msg    []byte
 	end    int // of the buffer: limit octets after the start of the message
 	counts [4]uint16
 }
 
 // The sections of a message, as places of their counts in the header.
 const (
-	question = iota
-	answer
+	answer = 1 + iota
 	authority
 	additional
 )
@@ -65,7 +61,7 @@ func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit i
 		options = fitting(options, limit-(len(b)-start))
 		opt = optSize + len(options)
 	}
-	p.compressor.reset(start, q.Name, false)
+	p.compressor.reset(start, q.Name)
 	p.counts = [4]uint16{}
 	p.end = start + limit - opt
 
@@ -149,44 +145,6 @@ func appendOPT(b []byte, q *Question, extended int, options []byte) []byte {
 	b = append(b, 0, 0, byte(rrset.TypeOPT), MaxUDP>>8, MaxUDP&0xff, byte(extended), 0, do, 0,
 		byte(len(options)>>8), byte(len(options)))
 	return append(b, options...)
-}
-
-// Reset begins a message with that ID and flags at the end of dst. It will have
-// at most limit octets. In contrast to AppendResponse its names keep their
-// letter case: one is compressed only to another of the same case. The Packer
-// holds on to dst until the next Reset.
-func (p *Packer) Reset(dst []byte, limit int, id, flags uint16) {
-	p.compressor.reset(len(dst), "", true)
-	p.counts = [4]uint16{}
-	p.end = len(dst) + min(max(limit, MinUDP), MaxMessage)
-	p.msg = append(dst, byte(id>>8), byte(id), byte(flags>>8), byte(flags), 0, 0, 0, 0, 0, 0, 0, 0)
-}
-
-// AddQuestion adds a question of class IN. It must come before the records.
-func (p *Packer) AddQuestion(name dnsname.Name, typ uint16) {
-	p.msg = append(p.msg, name...)
-	p.msg = append(p.msg, byte(typ>>8), byte(typ), 0, classIN)
-	p.counts[question]++
-	p.compressor.reset(p.start, name, true)
-}
-
-// AddRecords adds the records of set under owner to the answer section, from
-// that at offset off of set.Packed() on, as many as fit. It gives the offset of
-// the first that does not, len(set.Packed()) if all do. A record that does not
-// fit into a message that has no other fits into none. The memory of owner and
-// set must stay as it is until the message is complete.
-func (p *Packer) AddRecords(owner dnsname.Name, set rrset.RRset, off int) (next int) {
-	p.msg, next, p.counts[answer] = p.records(p.msg, owner, set, off, p.counts[answer])
-	return next
-}
-
-// Bytes gives dst of Reset with the message appended, complete with its counts.
-// It is valid until the next call of a method of p.
-func (p *Packer) Bytes() []byte {
-	for i, n := range p.counts {
-		binary.BigEndian.PutUint16(p.msg[p.start+4+2*i:], n)
-	}
-	return p.msg
 }
 
 // sets appends sets to a section until one does not fit.

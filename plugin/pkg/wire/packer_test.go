@@ -606,122 +606,6 @@ func TestMalformedRDATA(t *testing.T) {
 	}
 }
 
-// transfer packs all sets into messages of at most limit octets.
-func transfer(t testing.TB, p *Packer, all []zone.Set, limit int, perMessage func([]byte)) {
-	t.Helper()
-	start := func() {
-		p.Reset([]byte{0, 0}, limit, 7, FlagQR|FlagAA)
-		p.AddQuestion(all[0].Owner, rrset.TypeAXFR)
-	}
-	flush := func() {
-		msg := p.Bytes()[2:]
-		if len(msg) > limit {
-			t.Fatalf("%d octets", len(msg))
-		}
-		perMessage(msg)
-	}
-	start()
-	for _, s := range all {
-		for _, set := range []rrset.RRset{s.RRset, s.Sigs} {
-			for off := 0; off < len(set.Packed()); {
-				next := p.AddRecords(s.Owner, set, off)
-				if next == off {
-					flush()
-					start()
-					if next = p.AddRecords(s.Owner, set, off); next == off {
-						t.Fatalf("%v: a record does not fit into a message of its own", s.Owner)
-					}
-				}
-				off = next
-			}
-		}
-	}
-	flush()
-}
-
-func TestTransfer(t *testing.T) {
-	all := sets(t, "example.org. 300 IN SOA ns1.example.org. hostmaster.example.org. 1 7200 3600 1209600 300", "example.org. 300 IN"+sig)
-	var packed []byte
-	const records = 5000 // more than a message holds
-	for i := range records {
-		packed = append(packed, 0, 4, 10, 0, byte(i>>8), byte(i))
-	}
-	all = append(all, zone.Set{Owner: dnsname.MustParse("Big.example.org."), RRset: rrset.FromPacked(rrset.TypeA, 300, records, string(packed))})
-	for i := range 2000 {
-		all = append(all, sets(t, fmt.Sprintf("Host%d.Example.org. 300 IN NS ns%d.example.org.", i, i%7), fmt.Sprintf("Host%d.Example.org. 300 IN NS NS%d.Host%d.Example.ORG.", i, i%3, i))...)
-	}
-	for _, limit := range []int{512, 16384, MaxMessage} {
-		t.Run(fmt.Sprint(limit), func(t *testing.T) {
-			var p Packer
-			var got []record
-			var names []dns.RR // for the letter case
-			var theirs, ours, messages, last int
-			transfer(t, &p, all, limit, func(msg []byte) {
-				if messages > 0 && last < limit-64 { // no record is larger
-					t.Errorf("message %d has only %d octets", messages-1, last)
-				}
-				last = len(msg)
-				m := unpack(t, msg)
-				if m.Id != 7 || !m.Authoritative || !m.Response || len(m.Question) != 1 || m.Question[0] != (dns.Question{Name: "example.org.", Qtype: dns.TypeAXFR, Qclass: 1}) {
-					t.Errorf("head of message %d: %v", messages, m.MsgHdr)
-				}
-				got = append(got, read(t, msg)[0]...)
-				names = append(names, m.Answer...)
-				ours += len(msg)
-				theirs += len(byMiekg(t, msg))
-				messages++
-			})
-			section(t, "records", got, all)
-			if messages < 2 {
-				t.Errorf("%d messages", messages)
-			}
-			if ours > theirs {
-				t.Errorf("%d octets, miekg/dns has %d", ours, theirs)
-			}
-			i := 0
-			for _, s := range all { // letter case is kept
-				for range s.Len() + s.Sigs.Len() {
-					if want := s.Owner.String(); names[i].Header().Name != want {
-						t.Fatalf("owner %s, want %s", names[i].Header().Name, want)
-					}
-					i++
-				}
-				if s.Type == rrset.TypeNS {
-					_, rdata, err := rrset.FromRR(names[i-1])
-					if err != nil || !slices.Contains(slices.Collect(s.All()), rdata) {
-						t.Fatalf("target %q of %v: %v", rdata, s.Owner, err)
-					}
-				}
-			}
-		})
-	}
-}
-
-// TestManyNames fills the table of names: the message gets larger, not wrong.
-func TestManyNames(t *testing.T) {
-	var p Packer
-	deep := strings.Repeat("x.", 60)
-	var all []zone.Set
-	for i := range 3000 {
-		set, err := rrset.New(rrset.TypeNS, 300, string(dnsname.MustParse(fmt.Sprintf("%x.%s%d.test.", i, deep, i))))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, zone.Set{Owner: dnsname.MustParse(fmt.Sprintf("%x.%x.%x.example.org.", i%16, i/16%16, i/256)), RRset: set})
-	}
-	var got []record
-	full := false
-	transfer(t, &p, all, MaxMessage, func(msg []byte) {
-		unpack(t, msg)
-		got = append(got, read(t, msg)[0]...)
-		full = full || p.used == maxLabels
-	})
-	if !full {
-		t.Error("the table was never full")
-	}
-	section(t, "records", got, all)
-}
-
 // name draws names that often share ends, in any letter case.
 var anyName = rapid.Custom(func(t *rapid.T) dnsname.Name {
 	label := rapid.SampledFrom([]string{"a", "A", "b", "www", "wWw", "example", "Example", "ns1", "ns2", "org", "\x00", "0123456789abcdef", "0123456789ABCDEf", strings.Repeat("l", 63)})
@@ -927,18 +811,6 @@ func TestPackerDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("truncated: %v allocations", n)
 	}
-	all := examples(t)["referral"].Authority
-	buf := make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() {
-		p.Reset(buf, 4096, 1, FlagQR)
-		p.AddQuestion(all[0].Owner, rrset.TypeAXFR)
-		for _, s := range all {
-			p.AddRecords(s.Owner, s.RRset, 0)
-		}
-		p.Bytes()
-	}); n != 0 {
-		t.Errorf("transfer: %v allocations", n)
-	}
 }
 
 func BenchmarkAppendResponse(b *testing.B) {
@@ -956,30 +828,4 @@ func BenchmarkAppendResponse(b *testing.B) {
 			}
 		})
 	}
-}
-
-func BenchmarkTransfer(b *testing.B) {
-	var all []zone.Set
-	records := 0
-	for i := range 10000 {
-		all = append(all, sets(b, fmt.Sprintf("zone%d.example. 300 IN NS ns1.provider%d.example.", i, i%100), fmt.Sprintf("zone%d.example. 300 IN NS ns2.provider%d.example.", i, i%100))...)
-		records += 2
-	}
-	var p Packer
-	buf := make([]byte, 0, MaxMessage)
-	b.ReportAllocs()
-	octets := 0
-	for b.Loop() {
-		p.Reset(buf, 16384, 1, FlagQR)
-		octets = 0
-		for i := range all {
-			if p.AddRecords(all[i].Owner, all[i].RRset, 0) < len(all[i].Packed()) {
-				octets += len(p.Bytes())
-				p.Reset(buf, 16384, 1, FlagQR)
-				p.AddRecords(all[i].Owner, all[i].RRset, 0)
-			}
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
-	b.ReportMetric(float64(octets)/float64(records), "octets/record")
 }

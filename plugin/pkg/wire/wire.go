@@ -4,8 +4,9 @@
 //
 // ParseQuestion says what a message is: a plain question, a mistake with the
 // response code it gets, or something that only the plugin chain answers. A
-// Packer writes a decided zone.Answer as a message, or any number of RRsets as
-// the messages of a transfer. The package knows no rule of what to answer.
+// Packer writes a decided zone.Answer as a message, a StreamPacker any number of
+// RRsets as the messages of a transfer. The package knows no rule of what to
+// answer.
 package wire
 
 import "encoding/binary"

@@ -125,11 +125,11 @@ func TestZones(t *testing.T) {
 
 // TestZoneTransfers packs whole zones.
 func TestZoneTransfers(t *testing.T) {
-	var p Packer
+	var p StreamPacker
 	for _, s := range loadAll(t) {
 		all := slices.Collect(s.All())
 		var got []record
-		transfer(t, &p, all, 2048, func(msg []byte) {
+		transfer(t, &p, axfr(s.Origin()), all, 2048, func(msg []byte) {
 			unpack(t, msg)
 			got = append(got, read(t, msg)[0]...)
 		})
