@@ -63,15 +63,19 @@ func difference(from, to *Snapshot, keys []string) Changeset {
 		c.Removed = append(c.Removed, subtract(owner, before, after)...)
 		c.Added = append(c.Added, subtract(owner, after, before)...)
 	}
-	for _, sets := range [][]Set{c.Removed, c.Added} {
-		i := slices.IndexFunc(sets, func(s Set) bool { return s.Type == rrset.TypeSOA })
-		if i > 0 {
-			soa := sets[i]
-			copy(sets[1:], sets[:i])
-			sets[0] = soa
-		}
-	}
+	soaFirst(c.Removed)
+	soaFirst(c.Added)
 	return c
+}
+
+// soaFirst puts the SOA record in front.
+func soaFirst(sets []Set) {
+	i := slices.IndexFunc(sets, func(s Set) bool { return s.Type == rrset.TypeSOA })
+	if i > 0 {
+		soa := sets[i]
+		copy(sets[1:], sets[:i])
+		sets[0] = soa
+	}
 }
 
 // ownerOf gives the owner of a key in its letter case, or "".
