@@ -1,0 +1,187 @@
+package bolt_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/journal/bolt"
+	"github.com/trustdns/trustdns/plugin/pkg/journal/journaltest"
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+)
+
+func openBench(b *testing.B, dir string) *bolt.Store {
+	s, err := bolt.Open(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// BenchmarkCommit commits a changed record each time, in a zone for each writer.
+func BenchmarkCommit(b *testing.B) {
+	for _, writers := range []int{1, 4, 32} {
+		for _, hosts := range []int{1000, 100_000} {
+			b.Run(fmt.Sprintf("writers=%d/owners=%d", writers, hosts), func(b *testing.B) {
+				s := openBench(b, b.TempDir())
+				origins := make([]dnsname.Name, writers)
+				states := make([]journal.State, writers)
+				for w := range writers {
+					origins[w] = dnsname.Name(fmt.Sprintf("\x03z%02d\x00", w))
+					snap := journaltest.NewZone(b, origins[w], 1, hosts/writers)
+					rev, err := s.Commit(b.Context(), origins[w], journal.Commit{Next: snap})
+					if err != nil {
+						b.Fatal(err)
+					}
+					states[w] = journal.State{Revision: rev, Snapshot: snap}
+				}
+				keep := journal.History{Depth: 1000, Octets: 1 << 30}
+				b.ResetTimer()
+				var wg sync.WaitGroup
+				for w := range writers {
+					wg.Go(func() {
+						st := &states[w]
+						for i := w; i < b.N; i += writers {
+							next, c := journaltest.Change(b, st.Snapshot, st.Snapshot.Serial().Next(), func(txn *zone.Txn) error {
+								set, err := rrset.New(rrset.TypeA, 60, string([]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}))
+								if err != nil {
+									return err
+								}
+								_, err = txn.Replace(journaltest.Host(origins[w], i*7919%(hosts/writers)), set)
+								return err
+							})
+							rev, err := s.Commit(b.Context(), origins[w], journal.Commit{Base: st.Revision, Next: next, Change: c, Keep: keep})
+							if err != nil {
+								b.Error(err)
+								return
+							}
+							st.Revision, st.Snapshot = rev, next
+						}
+					})
+				}
+				wg.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+			})
+		}
+	}
+}
+
+// BenchmarkLarge puts a zone of delegations into the store, opens it again and
+// loads the zone. TRUSTDNS_DELEGATIONS says how many; each has three records.
+func BenchmarkLarge(b *testing.B) {
+	n := 100_000
+	if v, err := strconv.Atoi(os.Getenv("TRUSTDNS_DELEGATIONS")); err == nil {
+		n = v
+	}
+	snap := delegations(b, n)
+	dir := b.TempDir()
+	s, err := bolt.Open(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	first := journal.Commit{Next: snap}
+	b.Run("put", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			if err := s.Delete(b.Context(), snap.Origin()); err != nil {
+				b.Fatal(err)
+			}
+			runtime.GC()
+			before := anonymous(b)
+			b.StartTimer()
+			if _, err := s.Commit(b.Context(), snap.Origin(), first); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(anonymous(b)-before)/1e6, "MB-more")
+		}
+	})
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "zones.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	records := snap.Records()
+	b.Run("open", func(b *testing.B) {
+		for b.Loop() {
+			s, err := bolt.Open(dir)
+			if err == nil {
+				err = s.Close()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(info.Size())/1e6, "MB-file")
+	})
+	b.Run("load", func(b *testing.B) {
+		s := openBench(b, dir)
+		for b.Loop() {
+			st, err := s.Load(b.Context(), snap.Origin())
+			if err != nil || st.Snapshot.Records() != records {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(records), "ns/record")
+	})
+}
+
+// anonymous gives the greatest memory of the process so far, without what is
+// mapped from files, in octets. It is 0 where the system does not tell.
+func anonymous(b *testing.B) int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if v, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kb, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(v), "kB")), 10, 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// delegations makes a zone of n delegations: two servers each, one in it.
+func delegations(b *testing.B, n int) *zone.Snapshot {
+	builder := zone.NewBuilder(journaltest.Origin)
+	empty := journaltest.NewZone(b, journaltest.Origin, 1, 0)
+	add := func(owner dnsname.Name, typ uint16, rdata string) {
+		if err := builder.Add(owner, typ, 3600, []byte(rdata)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for set := range empty.All() {
+		for r := range set.RRset.All() {
+			add(set.Owner, set.Type, r)
+		}
+	}
+	for i := range n {
+		owner := journaltest.Host(journaltest.Origin, i)
+		add(owner, rrset.TypeNS, "\x03ns1"+string(owner))
+		add(owner, rrset.TypeNS, "\x03ns2\x07example\x03net\x00")
+		add("\x03ns1"+owner, rrset.TypeA, "\xc0\x00\x02\x01")
+	}
+	s, _, err := builder.Snapshot()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}

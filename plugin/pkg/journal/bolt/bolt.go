@@ -1,0 +1,261 @@
+// Package bolt keeps zones in one file in a folder, by bbolt. A zone is kept
+// owner by owner, so a commit costs what it changes, whatever the size of the
+// zone, and nothing is ever written in full again (decision 8).
+//
+// What bbolt does not protect is protected here: each zone has a sum over its
+// owners and one over its notes, kept up in steps; changesets, records of zones and
+// the summary have checksums; and the pages are walked through before bbolt gets
+// the file.
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+)
+
+// Store is a journal.Store in a folder. If the disk fails at the very end of a
+// commit, so that nobody knows what it holds, the next commit first reads all of
+// it again, and is refused if that does not go well.
+type Store struct {
+	path   string // of the file
+	layout layout
+
+	mu      sync.Mutex
+	idle    sync.Cond // nobody writes
+	writing bool      // somebody writes, or is about to
+	queue   []*job
+	closed  bool
+	// What is kept in memory. Only the writer changes it, with mu held.
+	zones    map[dnsname.Name]record
+	sum      summary
+	building map[uint64]bool // generations that are being written
+
+	// use is held by readers while they use db. The writer swaps db with it locked.
+	use  sync.RWMutex
+	db   *bbolt.DB // nil if it is closed, or could not be opened again
+	file *os.File
+
+	why error // db is nil
+
+	// Of the writer.
+	doubt bool  // what the disk holds is not known
+	cause error // of the doubt
+	stuck bool  // bbolt did not end a transaction, and never will
+	// commit is what writes a transaction; tests have it fail.
+	commit func(*bbolt.Tx) error
+}
+
+var _ journal.Store = (*Store)(nil)
+
+// reopen opens the file again, from what the disk holds, and looks at all of
+// it. The caller is the writer.
+func (s *Store) reopen() error {
+	s.use.Lock()
+	defer s.use.Unlock()
+	err := s.closeFile()
+	if err == nil {
+		err = s.openFile()
+	}
+	if err == nil {
+		for origin, r := range s.zones {
+			if err = s.view(r.verify); err != nil {
+				err = errors.Join(s.corrupt(fmt.Errorf("zone %q: %w", origin, err)), s.closeFile())
+				break
+			}
+		}
+	}
+	s.doubt, s.why = err != nil, err
+	return err
+}
+
+// closeFile closes the file; readers have left.
+func (s *Store) closeFile() error {
+	if s.db == nil {
+		return nil
+	}
+	db := s.db
+	s.db = nil
+	if s.stuck { // it would wait for ever; its memory is lost, the lock is not
+		s.stuck = false
+		return s.file.Close()
+	}
+	return guard(db.Close)
+}
+
+// view reads in a transaction; s.use is held.
+func (s *Store) view(f func(*bbolt.Tx) error) error {
+	if s.db == nil {
+		return s.why
+	}
+	return guard(func() error { return s.db.View(f) })
+}
+
+// read reads a zone in a transaction.
+func (s *Store) read(ctx context.Context, origin dnsname.Name, f func(*bbolt.Tx, *record) error) error {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	err := s.view(func(tx *bbolt.Tx) error {
+		v := tx.Bucket(bucketZones).Get([]byte(origin))
+		if v == nil {
+			return journal.ErrNotExist
+		}
+		r, err := parseRecord([]byte(origin), v)
+		if err != nil {
+			return fmt.Errorf("%w: %w", journal.ErrCorrupt, err)
+		}
+		return f(tx, &r)
+	})
+	if errors.Is(err, journal.ErrCorrupt) {
+		return s.corrupt(fmt.Errorf("zone %q: %w", origin, err))
+	}
+	return err
+}
+
+// open tells whether the store may be used.
+func (s *Store) open(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return journal.ErrClosed
+	}
+	return ctx.Err()
+}
+
+// Load is journal.Store's.
+func (s *Store) Load(ctx context.Context, origin dnsname.Name) (st journal.State, err error) {
+	err = s.read(ctx, origin, func(tx *bbolt.Tx, r *record) (err error) {
+		st.Revision = r.revision
+		if st.Snapshot, err = r.restore(ctx, tx); err != nil {
+			return err
+		}
+		st.Notes = make(journal.Notes)
+		return r.eachNote(tx, func(name string, value []byte) { st.Notes[name] = slices.Clone(value) })
+	})
+	if err != nil {
+		return journal.State{}, err
+	}
+	return st, nil
+}
+
+// batchOctets is how much of a history is read at a time: while changesets are
+// given away there is no transaction, which would keep old pages alive.
+const batchOctets = 1 << 20
+
+// Changes is journal.Store's.
+func (s *Store) Changes(ctx context.Context, origin dnsname.Name, from, to zone.Serial) iter.Seq2[zone.Changeset, error] {
+	return func(yield func(zone.Changeset, error) bool) {
+		var at, end, id uint64
+		err := s.read(ctx, origin, func(tx *bbolt.Tx, r *record) (err error) {
+			id = r.id
+			at, end, err = r.find(tx, from, to)
+			return err
+		})
+		for err == nil && at < end {
+			var list []zone.Changeset
+			err = s.read(ctx, origin, func(tx *bbolt.Tx, r *record) (err error) {
+				switch {
+				case r.id != id:
+					return journal.ErrNotExist
+				case at < r.first:
+					return journal.ErrTrimmed
+				}
+				list, err = r.changes(tx, at, end)
+				return err
+			})
+			for _, c := range list {
+				if ctx.Err() != nil {
+					err = ctx.Err()
+					break
+				}
+				if !yield(c, nil) {
+					return
+				}
+			}
+			at += uint64(len(list))
+		}
+		if err != nil {
+			yield(zone.Changeset{}, err)
+		}
+	}
+}
+
+// HistorySize is journal.Store's.
+func (s *Store) HistorySize(origin dnsname.Name) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.zones[origin].octets
+}
+
+// List is journal.Store's.
+func (s *Store) List(ctx context.Context) iter.Seq2[dnsname.Name, error] {
+	return func(yield func(dnsname.Name, error) bool) {
+		err := s.open(ctx)
+		s.mu.Lock()
+		origins := slices.Collect(maps.Keys(s.zones))
+		s.mu.Unlock()
+		for _, o := range origins {
+			if err == nil {
+				err = ctx.Err()
+			}
+			if err != nil {
+				break
+			}
+			if !yield(o, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield("", err)
+		}
+	}
+}
+
+// Close is journal.Store's.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		for s.writing {
+			s.idle.Wait()
+		}
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	left := s.queue[:0]
+	for _, j := range s.queue {
+		if j.lead {
+			left = append(left, j) // it is about to write
+			continue
+		}
+		j.queued, j.err = false, journal.ErrClosed
+		close(j.wake)
+	}
+	s.queue = left
+	for s.writing {
+		s.idle.Wait()
+	}
+	s.zones = nil
+	s.mu.Unlock()
+	s.use.Lock()
+	defer s.use.Unlock()
+	s.why = journal.ErrClosed
+	if err := s.closeFile(); err != nil {
+		return fmt.Errorf("store %q: %w", s.path, err)
+	}
+	return nil
+}

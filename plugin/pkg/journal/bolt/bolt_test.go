@@ -1,0 +1,20 @@
+package bolt_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/journal/bolt"
+	"github.com/trustdns/trustdns/plugin/pkg/journal/journaltest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestStore(t *testing.T) {
+	journaltest.Run(t, journaltest.Options{
+		Open:  func(dir string) (journal.Store, error) { return bolt.Open(dir) },
+		Large: 60_000,
+	})
+}

@@ -1,0 +1,282 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+)
+
+// Writers that wait are written in one transaction. Whoever comes while nobody
+// writes takes all that wait, itself among them, and writes them; who comes in the
+// meantime waits. Then the first of those who wait does the same. So nothing
+// waits while the disk is idle, nobody writes for others more than once, and
+// there is no goroutine when there is nothing to do.
+
+// Bounds of a group.
+const (
+	groupJobs   = 256
+	groupOctets = 32 << 20
+)
+
+// job is something to write. check tells whether it can be: it reads, and changes
+// nothing; an error concerns the job alone. write must succeed then; if it does
+// not, all of the transaction is undone.
+type job struct {
+	ctx    context.Context
+	octets int // roughly, of what is written
+	check  func(*batch) error
+	write  func(*batch) error
+
+	err    error
+	wake   chan struct{} // closed when err holds the result, or lead is set
+	queued bool          // not taken by a writer yet
+	lead   bool          // it is this one's turn to write
+}
+
+// batch is a transaction, and what it makes of what is kept in memory.
+type batch struct {
+	s     *Store
+	tx    *bbolt.Tx
+	zones map[dnsname.Name]*record // of the zones that it touches; nil: gone
+	sum   summary
+	buf   []byte
+}
+
+// record gives what is known of a zone in the transaction, or nil.
+func (b *batch) record(origin dnsname.Name) *record {
+	if r, ok := b.zones[origin]; ok {
+		return r
+	}
+	if r, ok := b.s.zones[origin]; ok {
+		return &r
+	}
+	return nil
+}
+
+// put writes the record of a zone; nil removes it.
+func (b *batch) put(origin dnsname.Name, r *record) error {
+	zones := b.tx.Bucket(bucketZones)
+	if old := zones.Get([]byte(origin)); old != nil {
+		b.sum.zones.remove(b.hash([]byte(origin), old))
+	}
+	b.zones[origin] = r
+	if r == nil {
+		return zones.Delete([]byte(origin))
+	}
+	v := r.encode()
+	b.sum.zones.add(b.hash([]byte(origin), v))
+	return zones.Put([]byte(origin), v)
+}
+
+func (b *batch) hash(key, value []byte) (h uint64) {
+	h, b.buf = hashPair(b.buf, key, value)
+	return h
+}
+
+// do has a job written and gives its result.
+func (s *Store) do(j *job) error {
+	j.wake = make(chan struct{})
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return journal.ErrClosed
+	}
+	s.queue = append(s.queue, j)
+	j.queued = true
+	if s.writing {
+		s.mu.Unlock()
+		select {
+		case <-j.wake:
+		case <-j.ctx.Done():
+		}
+		s.mu.Lock()
+		if j.queued && j.ctx.Err() != nil {
+			s.queue = slices.DeleteFunc(s.queue, func(o *job) bool { return o == j })
+			j.queued = false
+			if j.lead {
+				s.handOver()
+			}
+			s.mu.Unlock()
+			return j.ctx.Err()
+		}
+		if !j.lead {
+			s.mu.Unlock()
+			<-j.wake // it is being written, or is written
+			return j.err
+		}
+	}
+	s.writing = true
+	group := s.take()
+	s.mu.Unlock()
+	s.write(group)
+	s.mu.Lock()
+	for _, o := range group {
+		if o != j {
+			close(o.wake)
+		}
+	}
+	s.handOver()
+	s.mu.Unlock()
+	return j.err
+}
+
+// take takes the jobs of a group from the queue; s.mu is held.
+func (s *Store) take() []*job {
+	n, octets := 0, 0
+	for n < len(s.queue) && n < groupJobs && (n == 0 || octets+s.queue[n].octets <= groupOctets) {
+		octets += s.queue[n].octets
+		s.queue[n].queued = false
+		n++
+	}
+	group := slices.Clone(s.queue[:n])
+	s.queue = slices.Delete(s.queue, 0, n)
+	return group
+}
+
+// handOver has the first who waits write, or nobody; s.mu is held.
+func (s *Store) handOver() {
+	if len(s.queue) > 0 {
+		next := s.queue[0]
+		next.lead = true
+		close(next.wake)
+		return
+	}
+	s.writing = false
+	s.idle.Broadcast()
+}
+
+// write writes the jobs of a group. If one cannot be written the others are: each
+// is tried alone, the smallest first, until the disk refuses one: it would
+// refuse the larger ones too, and each of them late.
+func (s *Store) write(group []*job) {
+	refused := s.transact(group)
+	if refused != nil && len(group) > 1 && !s.doubt {
+		group = slices.DeleteFunc(slices.Clone(group), func(j *job) bool { return j.err != nil })
+		slices.SortStableFunc(group, func(a, b *job) int { return a.octets - b.octets })
+		refused = nil
+		for _, j := range group {
+			if refused == nil {
+				err := s.transact([]*job{j})
+				if own := new(jobError); errors.As(err, own) {
+					j.err = err
+				} else {
+					refused = err
+				}
+			}
+			if j.err == nil {
+				j.err = refused
+			}
+		}
+		return
+	}
+	for _, j := range group {
+		if j.err == nil {
+			j.err = refused
+		}
+	}
+}
+
+// jobError is the error of one job, not of the disk.
+type jobError struct{ error }
+
+func (e jobError) Unwrap() error { return e.error }
+
+// transact writes jobs in one transaction. The errors of their checks are put
+// into the jobs. The error it gives is that of the transaction: nothing of it is
+// there, unless s.doubt is set.
+func (s *Store) transact(jobs []*job) error {
+	if s.doubt {
+		if err := s.reopen(); err != nil {
+			return fmt.Errorf("%w (after %w)", err, s.cause)
+		}
+	}
+	b := &batch{s: s, zones: make(map[dnsname.Name]*record), sum: s.sum}
+	id, written := 0, false
+	err := guard(func() (err error) {
+		if b.tx, err = s.db.Begin(true); err != nil {
+			return err
+		}
+		id = b.tx.ID()
+		work := false
+		for _, j := range jobs {
+			if j.err = j.ctx.Err(); j.err == nil {
+				j.err = guard(func() error { return j.check(b) })
+			}
+			if j.err != nil {
+				continue
+			}
+			work = true
+			if err := guard(func() error { return j.write(b) }); err != nil {
+				return jobError{err}
+			}
+		}
+		if !work {
+			return nil
+		}
+		if err := b.tx.Bucket(bucketStore).Put(keySummary, b.sum.encode()); err != nil {
+			return err
+		}
+		err = s.commit(b.tx)
+		written = err == nil
+		return err
+	})
+	if written {
+		s.mu.Lock()
+		for origin, r := range b.zones {
+			if r == nil {
+				delete(s.zones, origin)
+			} else {
+				s.zones[origin] = *r
+			}
+		}
+		s.sum = b.sum
+		s.mu.Unlock()
+		return nil
+	}
+	if b.tx != nil {
+		s.undo(b.tx, id)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, journal.ErrCorrupt):
+		err = s.corrupt(err)
+	default:
+		err = fmt.Errorf("store %q: %w", s.path, system(err))
+	}
+	if s.doubt {
+		s.cause = err
+	}
+	return err
+}
+
+// undo ends a transaction that was not written, and finds out whether that is
+// sure. It is if bbolt still goes by the meta page of the transaction before:
+// then whatever was written is in pages that nothing leads to, and bbolt has
+// taken its list of free pages back. If not, the disk refused at the very end, and
+// the store is in doubt: what bbolt reads may never have come to the disk.
+func (s *Store) undo(tx *bbolt.Tx, id int) {
+	s.stuck = true
+	err := guard(func() error {
+		if err := tx.Rollback(); err != nil && !errors.Is(err, bolterrors.ErrTxClosed) {
+			return err
+		}
+		s.stuck = false
+		return s.db.View(func(tx *bbolt.Tx) error {
+			if tx.ID() != id-1 {
+				return errDoubt
+			}
+			return nil
+		})
+	})
+	s.doubt = err != nil
+}
+
+var errDoubt = errors.New("a transaction that failed is there")

@@ -1,0 +1,352 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+)
+
+// Names in the folder.
+const (
+	fileName = "zones.db"
+	tempName = "zones.new" // a file that is being made
+)
+
+const (
+	// format is the number of the format that this package writes.
+	format = 1
+	// patience is how long a store that is in use is waited for.
+	patience = time.Second
+	// growth is by how much the file grows at a time, in octets.
+	growth = 4 << 20
+	// room is the memory that is set aside to map the file into: as long as the file
+	// fits, a writer that makes it grow waits for no reader. It is addresses
+	// only, and takes no memory.
+	room = 16 << 30
+)
+
+// A step makes the next format of one, in a transaction together with the steps
+// before and after it.
+type step func(*bbolt.Tx) error
+
+// layout is the format that is written, and how to come to it from older ones.
+type layout struct {
+	format   int
+	upgrades map[int]step // by the format that they start from
+}
+
+// present is the layout of today. No format came before the first.
+var present = layout{format: format}
+
+// Open opens the store in a folder, and makes both if they are not there. The
+// file is zones.db. The errors are those of the system, journal.ErrInUse,
+// ErrForeign, ErrNewer and ErrCorrupt; what is not a good store is never written
+// to.
+func Open(dir string) (*Store, error) { return open(dir, present) }
+
+func open(dir string, l layout) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("store %q: the folder cannot be made: %w", dir, err)
+	}
+	s := &Store{path: filepath.Join(dir, fileName), layout: l, building: make(map[uint64]bool), commit: (*bbolt.Tx).Commit}
+	s.idle.L = &s.mu
+	if err := s.create(filepath.Join(dir, tempName)); err != nil {
+		return nil, err
+	}
+	if err := s.openFile(); err != nil {
+		return nil, err
+	}
+	if err := s.sweep(); err != nil && errors.Is(err, journal.ErrCorrupt) {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// create makes the file if there is none: beside it, and then moves it to its
+// place whole, so that there is no time when it is half made. Who makes it holds
+// a lock on it from before anything is written; so two that start at once make
+// one.
+func (s *Store) create(temp string) error {
+	exists := func() (bool, error) {
+		_, err := os.Stat(s.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return err == nil, err
+	}
+	there, err := exists()
+	if err != nil {
+		return fmt.Errorf("store %q: %w", s.path, err)
+	}
+	if there {
+		if err := removed(temp); err != nil {
+			return fmt.Errorf("store %q: what was left of making it: %w", s.path, err)
+		}
+		return nil
+	}
+	f, err := os.OpenFile(temp, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("store %q: it cannot be made: %w", s.path, err)
+	}
+	defer f.Close()
+	if err := s.lock(f); err != nil {
+		return err
+	}
+	if there, err := exists(); there || err != nil {
+		return errors.Join(err, removed(temp)) // another process was faster
+	}
+	if err := f.Truncate(0); err != nil {
+		return fmt.Errorf("store %q: it cannot be made: %w", s.path, err)
+	}
+	db, err := bbolt.Open(temp, 0o600, s.options(f, 0))
+	if err == nil {
+		err = db.Update(func(tx *bbolt.Tx) error {
+			for _, name := range [...][]byte{bucketStore, bucketZones, bucketData, bucketHistory, bucketNotes, bucketLoose} {
+				if _, err := tx.CreateBucket(name); err != nil {
+					return err
+				}
+			}
+			b := tx.Bucket(bucketStore)
+			if err := b.Put(keyFormat, []byte(strconv.Itoa(s.layout.format))); err != nil {
+				return err
+			}
+			var empty summary
+			return b.Put(keySummary, empty.encode())
+		})
+		if err == nil {
+			err = os.Rename(temp, s.path)
+		}
+		if err == nil {
+			err = syncFolder(filepath.Dir(s.path))
+		}
+		err = errors.Join(err, db.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("store %q: it cannot be made: %w", s.path, errors.Join(system(err), removed(temp)))
+	}
+	return nil
+}
+
+// removed removes a file that may not be there.
+func removed(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// syncFolder makes durable which files are in a folder.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// options are how bbolt is used. The list of free pages is not written: after a
+// large zone was replaced it would make every commit long. bbolt finds the free
+// pages when it opens the file.
+func (s *Store) options(f *os.File, mapped int) *bbolt.Options {
+	return &bbolt.Options{
+		Timeout:         patience,
+		NoFreelistSync:  true,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: mapped,
+		NoStatistics:    true,
+		OpenFile:        func(string, int, os.FileMode) (*os.File, error) { return f, nil },
+	}
+}
+
+// lock locks a file against other processes, and other stores of this one.
+func (s *Store) lock(f *os.File) error {
+	deadline := time.Now().Add(patience)
+	for {
+		ok, err := lockFile(f)
+		switch {
+		case err != nil:
+			return fmt.Errorf("store %q: it cannot be locked: %w", s.path, err)
+		case ok:
+			return nil
+		case time.Now().After(deadline):
+			return s.inUse()
+		}
+		time.Sleep(patience / 20)
+	}
+}
+
+// openFile opens the file, which is there, and reads what is kept in memory.
+// The lock on s.use is held, or nobody else has s yet.
+func (s *Store) openFile() error {
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("store %q: %w", s.path, err)
+	}
+	if err := s.checkFile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	mapped := 0
+	if math.MaxInt > room {
+		mapped = room
+	}
+	var db *bbolt.DB
+	err = guard(func() (err error) {
+		db, err = bbolt.Open(s.path, 0o600, s.options(f, mapped)) // closes the file if it fails
+		return err
+	})
+	switch {
+	case errors.Is(err, journal.ErrCorrupt): // it panicked
+		return s.corrupt(errors.Join(err, f.Close()))
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return s.inUse()
+	case err != nil:
+		return fmt.Errorf("store %q: %w", s.path, system(err))
+	}
+	db.AllocSize = growth
+	s.db, s.file = db, f
+	if err := s.readStore(); err != nil {
+		return errors.Join(err, s.closeFile())
+	}
+	return nil
+}
+
+// checkFile locks the file and looks that bbolt can have it.
+func (s *Store) checkFile(f *os.File) error {
+	if err := s.lock(f); err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("store %q: %w", s.path, err)
+	}
+	if s.doubt {
+		// What failed to be written may stand in the memory of the system as if it had
+		// been. Only the disk knows.
+		if err := f.Sync(); err != nil {
+			return fmt.Errorf("store %q: the disk still fails: %w", s.path, err)
+		}
+		if err := dropCache(f); err != nil {
+			return fmt.Errorf("store %q: what the disk holds cannot be read again: %w", s.path, err)
+		}
+	}
+	switch err := checkPages(f, info.Size()); {
+	case errors.Is(err, errNotBolt):
+		return fmt.Errorf("store %q: %w: move that file away, or give the store a folder of its own", s.path, journal.ErrForeign)
+	case errors.Is(err, errNewerBolt):
+		return s.newer(err.Error())
+	case err != nil:
+		return s.corrupt(system(err))
+	}
+	return nil
+}
+
+func (s *Store) inUse() error {
+	return fmt.Errorf("store %q: %w: end that first, or give this one a folder of its own", s.path, journal.ErrInUse)
+}
+
+func (s *Store) newer(what string) error {
+	return fmt.Errorf("store %q: %w (%s): go back to that version, or give this one a folder of its own", s.path, journal.ErrNewer, what)
+}
+
+// readStore looks that the file is a store of this format, upgrades it if it is
+// of an older one, and reads the records of all zones.
+func (s *Store) readStore() error {
+	found := 0
+	err := guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) (err error) {
+			b := tx.Bucket(bucketStore)
+			if b == nil {
+				return journal.ErrForeign
+			}
+			found, err = strconv.Atoi(string(b.Get(keyFormat)))
+			if err != nil || found < 1 {
+				return fmt.Errorf("%w: format %q", journal.ErrCorrupt, b.Get(keyFormat))
+			}
+			return nil
+		})
+	})
+	switch {
+	case errors.Is(err, journal.ErrForeign):
+		return fmt.Errorf("store %q: %w: move that file away, or give the store a folder of its own", s.path, journal.ErrForeign)
+	case err != nil:
+		return s.corrupt(err)
+	case found > s.layout.format:
+		return s.newer(fmt.Sprintf("format %d, and %d is known", found, s.layout.format))
+	case found < s.layout.format:
+		if err := s.upgrade(found); err != nil {
+			return fmt.Errorf("store %q: upgrade from format %d to %d: %w", s.path, found, s.layout.format, err)
+		}
+	}
+	err = guard(func() error { return s.db.View(s.readRecords) })
+	if err != nil {
+		return s.corrupt(err)
+	}
+	return nil
+}
+
+// upgrade brings the file to the format of today, in one transaction.
+func (s *Store) upgrade(from int) error {
+	return guard(func() error {
+		return s.db.Update(func(tx *bbolt.Tx) error {
+			for f := from; f < s.layout.format; f++ {
+				up := s.layout.upgrades[f]
+				if up == nil {
+					return fmt.Errorf("format %d is not known any more: use a version between that knows both", f)
+				}
+				if err := up(tx); err != nil {
+					return err
+				}
+			}
+			return tx.Bucket(bucketStore).Put(keyFormat, []byte(strconv.Itoa(s.layout.format)))
+		})
+	})
+}
+
+// readRecords reads the records of all zones, which must be those that the
+// summary tells of.
+func (s *Store) readRecords(tx *bbolt.Tx) error {
+	for _, name := range [...][]byte{bucketStore, bucketZones, bucketData, bucketHistory, bucketNotes, bucketLoose} {
+		if tx.Bucket(name) == nil {
+			return fmt.Errorf("the bucket %q is not there", name)
+		}
+	}
+	said, err := parseSummary(tx.Bucket(bucketStore).Get(keySummary))
+	if err != nil {
+		return err
+	}
+	zones := make(map[dnsname.Name]record, min(said.zones.count, 1<<20))
+	var found tally
+	var buf []byte
+	err = tx.Bucket(bucketZones).ForEach(func(k, v []byte) error {
+		r, err := parseRecord(k, v)
+		if err != nil {
+			return fmt.Errorf("zone %x: %w", k, err)
+		}
+		var h uint64
+		h, buf = hashPair(buf, k, v)
+		found.add(h)
+		zones[dnsname.Name(k)] = r
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if found != said.zones {
+		return fmt.Errorf("it has %d zones, and should have %d, or they are not the same", found.count, said.zones.count)
+	}
+	s.mu.Lock()
+	s.zones, s.sum = zones, said
+	s.mu.Unlock()
+	return nil
+}
