@@ -39,7 +39,7 @@ type Store struct {
 	closed  bool
 	// What is kept in memory. Only the writer changes it, with mu held.
 	zones    map[dnsname.Name]record
-	sum      summary
+	summary  summary
 	building map[uint64]bool // generations that are being written
 
 	// use is held by readers while they use db. The writer swaps db with it locked.

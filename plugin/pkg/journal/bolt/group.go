@@ -42,11 +42,11 @@ type job struct {
 
 // batch is a transaction, and what it makes of what is kept in memory.
 type batch struct {
-	s     *Store
-	tx    *bbolt.Tx
-	zones map[dnsname.Name]*record // of the zones that it touches; nil: gone
-	sum   summary
-	buf   []byte
+	s       *Store
+	tx      *bbolt.Tx
+	zones   map[dnsname.Name]*record // of the zones that it touches; nil: gone
+	summary summary
+	buf     []byte
 }
 
 // record gives what is known of a zone in the transaction, or nil.
@@ -64,14 +64,14 @@ func (b *batch) record(origin dnsname.Name) *record {
 func (b *batch) put(origin dnsname.Name, r *record) error {
 	zones := b.tx.Bucket(bucketZones)
 	if old := zones.Get([]byte(origin)); old != nil {
-		b.sum.zones.remove(b.hash([]byte(origin), old))
+		b.summary.zones.remove(b.hash([]byte(origin), old))
 	}
 	b.zones[origin] = r
 	if r == nil {
 		return zones.Delete([]byte(origin))
 	}
 	v := r.encode()
-	b.sum.zones.add(b.hash([]byte(origin), v))
+	b.summary.zones.add(b.hash([]byte(origin), v))
 	return zones.Put([]byte(origin), v)
 }
 
@@ -197,7 +197,7 @@ func (s *Store) transact(jobs []*job) error {
 			return fmt.Errorf("%w (after %w)", err, s.cause)
 		}
 	}
-	b := &batch{s: s, zones: make(map[dnsname.Name]*record), sum: s.sum}
+	b := &batch{s: s, zones: make(map[dnsname.Name]*record), summary: s.summary}
 	id, written := 0, false
 	err := guard(func() (err error) {
 		if b.tx, err = s.db.Begin(true); err != nil {
@@ -220,7 +220,7 @@ func (s *Store) transact(jobs []*job) error {
 		if !work {
 			return nil
 		}
-		if err := b.tx.Bucket(bucketStore).Put(keySummary, b.sum.encode()); err != nil {
+		if err := b.tx.Bucket(bucketStore).Put(keySummary, b.summary.encode()); err != nil {
 			return err
 		}
 		err = s.commit(b.tx)
@@ -236,7 +236,7 @@ func (s *Store) transact(jobs []*job) error {
 				s.zones[origin] = *r
 			}
 		}
-		s.sum = b.sum
+		s.summary = b.summary
 		s.mu.Unlock()
 		return nil
 	}

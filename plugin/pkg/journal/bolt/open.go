@@ -346,7 +346,7 @@ func (s *Store) readRecords(tx *bbolt.Tx) error {
 		return fmt.Errorf("it has %d zones, and should have %d, or they are not the same", found.count, said.zones.count)
 	}
 	s.mu.Lock()
-	s.zones, s.sum = zones, said
+	s.zones, s.summary = zones, said
 	s.mu.Unlock()
 	return nil
 }

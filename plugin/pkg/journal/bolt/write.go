@@ -120,8 +120,8 @@ func (st *commitStep) check(b *batch) error {
 func (st *commitStep) write(b *batch) error {
 	r := b.record(st.origin)
 	if r == nil {
-		b.sum.ids++
-		r = &record{id: b.sum.ids, revision: b.sum.floor, origin: st.Next.Origin()}
+		b.summary.ids++
+		r = &record{id: b.summary.ids, revision: b.summary.floor, origin: st.Next.Origin()}
 	} else {
 		r = new(*r)
 	}
@@ -146,8 +146,8 @@ func (st *commitStep) write(b *batch) error {
 func (st *commitStep) writeOwners(b *batch, r *record) error {
 	var data *bbolt.Bucket
 	if r.data == 0 {
-		b.sum.ids++
-		r.data = b.sum.ids
+		b.summary.ids++
+		r.data = b.summary.ids
 		var err error
 		if data, err = b.tx.Bucket(bucketData).CreateBucket(number(r.data)); err != nil {
 			return err
@@ -263,8 +263,8 @@ func (s *Store) generation(ctx context.Context, st *commitStep) error {
 		})
 	}
 	err := s.do(&job{ctx: ctx, check: st.check, write: func(b *batch) error {
-		b.sum.ids++
-		st.data = b.sum.ids
+		b.summary.ids++
+		st.data = b.summary.ids
 		if _, err := b.tx.Bucket(bucketData).CreateBucket(number(st.data)); err != nil {
 			return err
 		}
@@ -318,7 +318,7 @@ func (s *Store) Delete(ctx context.Context, origin dnsname.Name) error {
 		},
 		write: func(b *batch) error {
 			r := new(*b.record(origin))
-			b.sum.floor = max(b.sum.floor, r.revision)
+			b.summary.floor = max(b.summary.floor, r.revision)
 			if err := r.trim(b.tx.Bucket(bucketHistory), func() bool { return true }); err != nil {
 				return err
 			}
