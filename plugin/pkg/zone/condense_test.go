@@ -156,8 +156,11 @@ func TestCondenseCases(t *testing.T) {
 		{"comes and goes", []string{"", "a 60 TXT x\n", ""}, ""},
 		{"goes and comes with another TTL", []string{"a 60 TXT x\n", "", "a 30 TXT x\n"}, "+a.example. 30 \"\\x01x\"\n-a.example. 60 \"\\x01x\"\n"},
 		{"another TTL and back", []string{"a 60 TXT x\n", "a 30 TXT x\n", "a 60 TXT x\n"}, ""},
-		{"another TTL for a set that grows", []string{"a 60 TXT x\n", "a 60 TXT x\na 60 TXT y\n", "a 30 TXT x\na 30 TXT y\n"},
-			"+a.example. 30 \"\\x01x\"\n+a.example. 30 \"\\x01y\"\n-a.example. 60 \"\\x01x\"\n"},
+		{
+			"another TTL for a set that grows",
+			[]string{"a 60 TXT x\n", "a 60 TXT x\na 60 TXT y\n", "a 30 TXT x\na 30 TXT y\n"},
+			"+a.example. 30 \"\\x01x\"\n+a.example. 30 \"\\x01y\"\n-a.example. 60 \"\\x01x\"\n",
+		},
 		{"letter case of RDATA", []string{"a 60 CNAME b\n", "a 60 CNAME c\n", "a 60 CNAME B\n"}, "+a.example. 60 \"\\x01B\\aexample\\x00\"\n-a.example. 60 \"\\x01b\\aexample\\x00\"\n"},
 		{"letter case of the owner", []string{"a 60 TXT x\na 60 TXT y\n", "", "A 60 TXT x\nA 60 TXT z\n"}, "+A.example. 60 \"\\x01z\"\n-a.example. 60 \"\\x01y\"\n"},
 		{"many of one set", []string{many(0, 60), many(30, 90), many(58, 60) + many(0, 57)}, `-many.example. 60 "\x0257"` + "\n"},
