@@ -10,4 +10,5 @@ import (
 	_ "github.com/coredns/coredns/core/plugin"
 
 	_ "github.com/trustdns/trustdns/plugin/authority"
+	_ "github.com/trustdns/trustdns/plugin/keys"
 )

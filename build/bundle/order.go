@@ -20,6 +20,13 @@ type place struct {
 // places holds our own directives.
 var places = []place{
 	{
+		directive: "keys",
+		before:    "tsig",
+		reason: "In front of everything that answers from data or decides who may ask, which go by the identity that it finds. " +
+			"Directly in front of tsig, which is given the requests that are signed by its own keys, and whose secrets ours are added to " +
+			"when its setup is done. Behind what logs and counts, so that refused signatures are seen there.",
+	},
+	{
 		directive: "authority",
 		before:    "hosts",
 		reason: "Behind transfer, which intercepts AXFR and IXFR and asks us for the data; behind everything that " +

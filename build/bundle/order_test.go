@@ -58,6 +58,14 @@ func TestConstraints(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ front, behind, why string }{
+		{"keys", "tsig", "tsig gets what is signed by its own keys; its setup must come behind ours"},
+		{"keys", "rewrite", "the question is as it was signed"},
+		{"keys", "cache", "who is refused gets no answer"},
+		{"keys", "transfer", "transfers are signed"},
+		{"keys", "dynupdate", "updates are authenticated"},
+		{"keys", "authority", "authority decides by who has signed"},
+		{"prometheus", "keys", "refusals are counted"},
+		{"log", "keys", "refusals are logged"},
 		{"transfer", "authority", "transfer takes AXFR and IXFR out of the chain"},
 		{"dynupdate", "authority", "dynupdate serves the zone that it names"},
 		{"tsig", "authority", "the answer must be signed"},
