@@ -318,7 +318,7 @@ func TestMetricsAndReady(t *testing.T) {
 	}
 	address(s)
 	got := get(fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics))
-	for _, want := range []string{`coredns_authority_zone_serial{`, `zone="example.org."`, "} 42\n", `coredns_dns_requests_total`} {
+	for _, want := range []string{`coredns_authority_serial{`, `zone="example.org."`, "} 42\n", `coredns_dns_requests_total`} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the metrics lack %q", want)
 		}

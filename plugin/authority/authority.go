@@ -6,7 +6,6 @@ package authority
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/metadata"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
-	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
 
 const name = "authority"
@@ -28,23 +26,6 @@ type Authority struct {
 	*block
 }
 
-// block is the zones of one server block.
-type block struct {
-	zones  map[dnsname.Name]*served // by origin in lower case
-	names  []string                 // the origins in presentation form, in the order of the Corefile
-	loaded atomic.Bool
-	known  atomic.Pointer[[]*listener]
-}
-
-// served is one zone of a block.
-type served struct {
-	origin string // in presentation form and lower case, with the final dot
-	index  int    // among the zones of the block
-	spec   zonedb.Spec
-	fall   []dnsname.Name // whose names go on to the next plugin if they do not exist
-	zone   *zonedb.Zone   // set before the first query
-}
-
 // Name implements plugin.Handler.
 func (a *Authority) Name() string { return name }
 
@@ -53,16 +34,24 @@ func (a *Authority) Name() string { return name }
 func (a *Authority) Ready() bool { return a.loaded.Load() }
 
 // CacheBypassZones implements cache.ZoneBypasser: answers from our zones are not
-// cached, so that a change of a zone is seen at once.
-func (a *Authority) CacheBypassZones() []string { return a.names }
+// cached, so that a change of a zone is seen at once. Zones that come and go with
+// files are not among them: a block with such zones has no cache.
+func (a *Authority) CacheBypassZones() []string {
+	names := make([]string, len(a.specs))
+	for i, s := range a.specs {
+		names[i] = s.Origin.String()
+	}
+	return names
+}
 
 // match gives the zone that is asked about a name, given in lower case, or nil:
 // the longest that the name is in; for DS at an apex the one above it, if that
 // is served too (RFC 4035 §3.1.4.1).
 func (b *block) match(name dnsname.Name, qtype uint16) *served {
 	var apex *served
+	zones := *b.zones.Load()
 	for n := name; ; n = n.Parent() {
-		if z, ok := b.zones[n]; ok {
+		if z, ok := zones[n]; ok {
 			if qtype != dns.TypeDS || len(n) < len(name) || len(n) == 1 {
 				return z
 			}
@@ -94,6 +83,9 @@ func (a *Authority) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.M
 	}
 	if r.Opcode == dns.OpcodeNotify {
 		return t.acknowledge(w)
+	}
+	if q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
+		return a.transferZone(ctx, w, t, z)
 	}
 	if t.pin(z) == nil {
 		return t.refuse(w, notLoaded)

@@ -25,7 +25,6 @@ import (
 	"github.com/miekg/dns"
 	"go.uber.org/goleak"
 
-	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
 
@@ -105,9 +104,17 @@ func newAuthority(t testing.TB, corefile string, next plugin.Handler) *Authority
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease := b.open(zonedb.New(time.Hour))
-	t.Cleanup(lease.Close)
+	openBlock(t, b, zonedb.New(time.Hour))
 	return &Authority{Next: next, block: b}
+}
+
+// openBlock loads the zones of a block until the end of the test.
+func openBlock(t testing.TB, b *block, db *zonedb.DB) {
+	t.Helper()
+	if err := b.open(db); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
 }
 
 // newTestAuthority serves example.org, and what else is named, from temporary files.
@@ -604,7 +611,7 @@ func TestReadyAndBypass(t *testing.T) {
 	if got := strings.Join(h.CacheBypassZones(), " "); got != "example.org. example.net." {
 		t.Errorf("zones to bypass: %s", got)
 	}
-	b.open(zonedb.New(time.Hour)).Close()
+	openBlock(t, b, zonedb.New(time.Hour))
 	if !h.Ready() {
 		t.Error("not ready after the zones were loaded: one that is broken does not count")
 	}
@@ -634,7 +641,7 @@ func TestOneVersionInAnAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	db := zonedb.New(time.Hour)
-	defer b.open(db).Close()
+	openBlock(t, b, db)
 	h := &Authority{block: b}
 
 	stop := make(chan struct{})
@@ -665,7 +672,11 @@ func TestOneVersionInAnAnswer(t *testing.T) {
 	}
 	for version := 2; version < 100; version++ {
 		put(version)
-		db.Open([]zonedb.Spec{b.zones[dnsname.MustParse("example.org.")].spec}, report).Close()
+		lease, err := db.Open(b.owner, b.specs, zonedb.Hooks{Loaded: report})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease.Close()
 	}
 	close(stop)
 	wg.Wait()

@@ -20,9 +20,14 @@ type listener struct {
 	address   string
 	plain     bool // dns://: UDP or TCP
 	quic      bool // a stream that looks like UDP
+	transfers bool // DNS messages in a stream: TCP or TLS
+	index     int  // among those of the block
 	truncated prometheus.Counter
-	answers   []answerCounters // by index of the zone
 }
+
+// countedListeners is how many listeners of a block have counters at hand; those
+// beyond find theirs by name.
+const countedListeners = 8
 
 // answerCounters count the answers from one zone by kind; each is made when it
 // is needed first, so that zones nobody asks for cost no series.
@@ -44,17 +49,18 @@ func (b *block) listener(ctx context.Context) *listener {
 		if known != nil {
 			more = append(more, *known...)
 		}
-		more = append(more, newListener(server, len(b.names)))
+		more = append(more, newListener(server, len(more)))
 		b.known.CompareAndSwap(known, &more)
 	}
 }
 
-func newListener(server *dnsserver.Server, zones int) *listener {
-	l := &listener{server: server, plain: true, answers: make([]answerCounters, zones)}
+func newListener(server *dnsserver.Server, index int) *listener {
+	l := &listener{server: server, plain: true, transfers: true, index: index}
 	if server != nil {
 		l.address = server.Addr
 		scheme, _, _ := strings.Cut(server.Addr, "://")
 		l.plain = scheme == transport.DNS
+		l.transfers = l.plain || scheme == transport.TLS
 		l.quic = scheme == transport.QUIC || scheme == transport.HTTPS3
 	}
 	l.truncated = truncatedTotal.WithLabelValues(l.address)
@@ -76,7 +82,16 @@ func (l *listener) stream(w dns.ResponseWriter) bool {
 
 // count counts an answer.
 func (l *listener) count(z *served, k zone.Kind) {
-	p := &l.answers[z.index][k]
+	if l.index >= len(z.answers) {
+		answersTotal.WithLabelValues(l.address, z.origin, k.String()).Inc()
+		return
+	}
+	counters := z.answers[l.index].Load()
+	if counters == nil {
+		z.answers[l.index].CompareAndSwap(nil, new(answerCounters))
+		counters = z.answers[l.index].Load()
+	}
+	p := &counters[k]
 	c := p.Load()
 	if c == nil {
 		made := answersTotal.WithLabelValues(l.address, z.origin, k.String())
@@ -84,6 +99,11 @@ func (l *listener) count(z *served, k zone.Kind) {
 		p.Store(c)
 	}
 	(*c).Inc()
+}
+
+// forget takes the counters of a zone that is gone out of the metrics.
+func (z *served) forget() {
+	answersTotal.DeletePartialMatch(prometheus.Labels{"zone": z.origin})
 }
 
 // refused counts a refusal.

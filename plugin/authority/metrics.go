@@ -33,10 +33,46 @@ var (
 	loadSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
-		Name:      "load_duration_seconds",
+		Name:      "load_seconds",
 		Help:      "Time to read a zone, by result: ok or error.",
 		Buckets:   prometheus.ExponentialBuckets(0.001, 4, 9), // 1 ms to 65 s
 	}, []string{"result"})
+
+	loadErrors = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "load_errors_total",
+		Help:      "Zone files, and files in directories, that were found unfit to be served.",
+	})
+
+	commitSeconds = promauto.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "commit_seconds",
+		Help:      "Time until a change of a zone was durable in the store, by result: ok or error.",
+		Buckets:   prometheus.ExponentialBuckets(0.0001, 4, 9), // 0.1 ms to 6.5 s
+	}, []string{"result"})
+
+	transfersTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "transfers_total",
+		Help:      "Zone transfers, by kind of answer (whole, incremental, uptodate, retry) and result (ok, error or refused).",
+	}, []string{"server", "zone", "kind", "result"})
+
+	transferBytes = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "transfer_bytes_total",
+		Help:      "Octets of messages sent in zone transfers.",
+	}, []string{"server", "zone"})
+
+	notifyTotal = promauto.NewCounterVec(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "notify_total",
+		Help:      "NOTIFY messages sent to secondaries, by zone and result.",
+	}, []string{"zone", "result"})
 )
 
 // The metrics of the zones are made when they are asked for, so that they are
@@ -44,11 +80,13 @@ var (
 var (
 	zonesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zones"),
 		"Zones by state: current, stale (the file is broken, the version before it is served) or failed (SERVFAIL).", []string{"state"}, nil)
-	serialDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zone_serial"),
+	serialDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "serial"),
 		"Serial of the version in service.", []string{"zone", "file"}, nil)
-	recordsDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zone_records"),
+	recordsDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "records"),
 		"Resource records of the version in service.", []string{"zone", "file"}, nil)
-	failedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "zone_load_failed"),
+	journalDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "journal_bytes"),
+		"Octets that the history of the zone takes.", []string{"zone", "file"}, nil)
+	failedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "load_failed"),
 		"1 if the file as it is now could not be loaded, else 0.", []string{"zone", "file"}, nil)
 )
 
@@ -62,6 +100,7 @@ func (zonesCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- zonesDesc
 	ch <- serialDesc
 	ch <- recordsDesc
+	ch <- journalDesc
 	ch <- failedDesc
 }
 
@@ -91,6 +130,7 @@ func (c zonesCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(failedDesc, prometheus.GaugeValue, failed, l.zone, l.file)
 		if s != nil {
 			ch <- prometheus.MustNewConstMetric(serialDesc, prometheus.GaugeValue, float64(s.Serial()), l.zone, l.file)
+			ch <- prometheus.MustNewConstMetric(journalDesc, prometheus.GaugeValue, float64(z.HistorySize()), l.zone, l.file)
 			ch <- prometheus.MustNewConstMetric(recordsDesc, prometheus.GaugeValue, float64(s.Records()), l.zone, l.file)
 		}
 	}

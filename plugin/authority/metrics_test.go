@@ -123,7 +123,11 @@ func TestLog(t *testing.T) {
 	age := 60
 	load := func(want ...string) {
 		t.Helper()
-		defer db.Open(spec, report).Close()
+		lease, err := db.Open("", spec, zonedb.Hooks{Loaded: report})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(lease.Close)
 		got := took.ReplaceAllString(strings.ReplaceAll(strings.TrimSpace(out.String()), path, "PATH"), "in TIME")
 		got = broken.ReplaceAllString(got, "$1: ...")
 		if text := strings.Join(want, "\n"); got != text {
@@ -142,19 +146,21 @@ func TestLog(t *testing.T) {
 	}
 	load("[ERROR] plugin/authority: example.org.: not loaded, answering SERVFAIL: PATH: file: no such file or directory")
 	put(minimal(1))
-	hold := db.Open(spec, report)
-	defer hold.Close()
 	load("[INFO] plugin/authority: example.org.: loaded serial 1, 3 records in TIME")
 	put(minimal(2))
 	load("[INFO] plugin/authority: example.org.: loaded serial 2 after 1, 3 records in TIME")
 	put(minimal(2) + "a 300 A 192.0.2.1\n")
-	load("[WARNING] plugin/authority: example.org.: loaded serial 2 after 2, which is not later, so that secondaries see no change; 4 records in TIME")
+	load("[WARNING] plugin/authority: example.org.: loaded as serial 3, 4 records in TIME: serial 2 in the file is not later than 2, which was in service")
+	put(minimal(1) + "a 300 A 192.0.2.1\n")
+	load("[WARNING] plugin/authority: example.org.: nothing but the serial was changed in the file, to 1, which is not later than 3: that stays in service")
 	put(minimal(3) + "a 300 A\nb 300 AAAA ::g\n")
-	load("[ERROR] plugin/authority: example.org.: not loaded, serial 2 stays in service: PATH:4: A: ...; PATH:5: AAAA: ...")
-	put(minimal(3) + repeat(25, "m%[1]d 300 MX 10 nowhere%[1]d\n"))
+	load("[ERROR] plugin/authority: example.org.: not loaded, serial 3 stays in service: PATH:4: A: ...; PATH:5: AAAA: ...")
+	put(minimal(1) + "a 300 A 192.0.2.1\n")
+	load("[INFO] plugin/authority: example.org.: the file is right again, serial 3 is in service")
+	put(minimal(4) + repeat(25, "m%[1]d 300 MX 10 nowhere%[1]d\n"))
 	var want []string
 	for i := 1; i <= 20; i++ {
 		want = append(want, fmt.Sprintf("[WARNING] plugin/authority: example.org.: PATH:%d: m%d.example.org.: target does not exist: nowhere%d.example.org.", i+3, i, i))
 	}
-	load(append(want, "[WARNING] plugin/authority: example.org.: 5 more warnings", "[INFO] plugin/authority: example.org.: loaded serial 3 after 2, 28 records in TIME")...)
+	load(append(want, "[WARNING] plugin/authority: example.org.: 5 more warnings", "[INFO] plugin/authority: example.org.: loaded serial 4 after 3, 28 records in TIME")...)
 }

@@ -18,16 +18,17 @@ type refusal struct {
 
 // The refusals.
 var (
-	notOurs    = refusal{"not_authoritative", dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative, ""}
-	notAuth    = refusal{"not_authoritative", dns.RcodeNotAuth, dns.ExtendedErrorCodeNotAuthoritative, ""}
-	notLoaded  = refusal{"not_loaded", dns.RcodeServerFailure, dns.ExtendedErrorCodeNotReady, "zone not loaded"}
-	tooLarge   = refusal{"too_large", dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "answer larger than a message"}
-	noTransfer = refusal{"transfer", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "no zone transfer"}
-	noUpdate   = refusal{"update", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "no dynamic update"}
-	malformed  = refusal{"malformed", dns.RcodeFormatError, dns.ExtendedErrorCodeOther, ""}
-	badType    = refusal{"type", dns.RcodeFormatError, dns.ExtendedErrorCodeInvalidQueryType, ""}
-	noMailType = refusal{"type", dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported, ""}
-	noOpcode   = refusal{"opcode", dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported, ""}
+	notOurs        = refusal{"not_authoritative", dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative, ""}
+	notAuth        = refusal{"not_authoritative", dns.RcodeNotAuth, dns.ExtendedErrorCodeNotAuthoritative, ""}
+	notLoaded      = refusal{"not_loaded", dns.RcodeServerFailure, dns.ExtendedErrorCodeNotReady, "zone not loaded"}
+	tooLarge       = refusal{"too_large", dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "answer larger than a message"}
+	noTransfer     = refusal{"transfer", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "no zone transfer"}
+	noTransferHere = refusal{"transfer", dns.RcodeRefused, dns.ExtendedErrorCodeNotSupported, "no zone transfer over this transport"}
+	noUpdate       = refusal{"update", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "no dynamic update"}
+	malformed      = refusal{"malformed", dns.RcodeFormatError, dns.ExtendedErrorCodeOther, ""}
+	badType        = refusal{"type", dns.RcodeFormatError, dns.ExtendedErrorCodeInvalidQueryType, ""}
+	noMailType     = refusal{"type", dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported, ""}
+	noOpcode       = refusal{"opcode", dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported, ""}
 )
 
 // check gives why a request about zone z is not answered from it, if so.
@@ -65,11 +66,8 @@ func (t *task) checkType(apex bool) (refusal, bool) {
 	switch typ := t.query.Type; typ {
 	case rrset.TypeANY:
 		return refusal{}, false
-	case rrset.TypeAXFR, rrset.TypeIXFR: // the plugin transfer has not taken it
-		if !apex {
-			return notAuth, true
-		}
-		return noTransfer, true
+	case rrset.TypeAXFR, rrset.TypeIXFR:
+		return notAuth, !apex
 	case rrset.TypeMAILA, rrset.TypeMAILB, rrset.TypeTKEY:
 		return noMailType, true
 	case rrset.TypeNXNAME: // RFC 9824 §3.5

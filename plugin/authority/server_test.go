@@ -469,7 +469,7 @@ func TestReload(t *testing.T) {
 	if got := metric(t, "coredns_authority_zones", "current"); got != 1 {
 		t.Errorf("%v zones are current", got)
 	}
-	if got := metric(t, "coredns_authority_zone_serial", "example.org."); got != 3 {
+	if got := metric(t, "coredns_authority_serial", "example.org."); got != 3 {
 		t.Errorf("serial %v in the metric", got)
 	}
 
@@ -525,7 +525,7 @@ func TestMendedFileComesIntoService(t *testing.T) {
 	if got, want := show(m), lines("SERVFAIL", `opt 1232 do=false ede=14 "zone not loaded"`); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
-	if got := metric(t, "coredns_authority_zone_load_failed", "example.org."); got != 1 {
+	if got := metric(t, "coredns_authority_load_failed", "example.org."); got != 1 {
 		t.Errorf("load_failed is %v", got)
 	}
 	writeFile(t, path, minimal(7))

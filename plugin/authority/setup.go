@@ -1,12 +1,14 @@
 package authority
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
@@ -14,8 +16,9 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
-	"github.com/trustdns/trustdns/plugin/pkg/zonefile"
 )
 
 func init() { plugin.Register(name, setup) }
@@ -32,78 +35,64 @@ func setup(c *caddy.Controller) error {
 	addSizers(config, b)
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &Authority{Next: next, block: b} })
 
-	var lease atomic.Pointer[zonedb.Lease] // a signal may end the server while it starts
+	var before zonedb.Mark
 	c.OnStartup(func() error {
-		lease.Store(b.open(zonedb.Process))
+		if err := b.bind(config); err != nil {
+			return plugin.Error(name, err)
+		}
+		if err := b.open(zonedb.Process); err != nil {
+			return plugin.Error(name, err)
+		}
+		return nil
+	})
+	c.OnRestart(func() error {
+		before = zonedb.Process.Mark()
+		return nil
+	})
+	c.OnRestartFailed(func() error { // nobody tells the instance that failed
+		zonedb.Process.CloseSince(before)
 		return nil
 	})
 	c.OnShutdown(func() error {
-		if l := lease.Swap(nil); l != nil {
-			l.Close()
-		}
+		b.close()
 		return nil
 	})
 	return nil
 }
 
-// open loads the zones of the block.
-func (b *block) open(db *zonedb.DB) *zonedb.Lease {
-	all := make([]*served, len(b.names))
-	specs := make([]zonedb.Spec, len(all))
-	for _, z := range b.zones {
-		all[z.index], specs[z.index] = z, z.spec
-	}
-	lease := db.Open(specs, report)
-	for i, z := range lease.Zones() {
-		all[i].zone = z
-	}
-	b.loaded.Store(true)
-	return lease
+// siblings is what the blocks of one instance of the server know of each other.
+type siblings struct {
+	zones map[string]*directive // by origin, and store or file
 }
 
-// maxWarnings is how many warnings of one load are logged.
-const maxWarnings = 20
-
-// report logs what came of a load.
-func report(r zonedb.Report) {
-	origin := r.Spec.Origin
-	if r.Err == nil { // else they are in the error
-		for i, w := range r.Warnings {
-			if i == maxWarnings {
-				log.Warningf("%s: %d more warnings", origin, len(r.Warnings)-i)
-				break
-			}
-			log.Warningf("%s: %s", origin, w)
-		}
+// siblingsOf gives the one that is being set up.
+func siblingsOf(c *caddy.Controller) *siblings {
+	type key struct{}
+	in, ok := c.Get(key{}).(*siblings)
+	if !ok {
+		in = &siblings{zones: make(map[string]*directive)}
+		c.Set(key{}, in)
 	}
-	result := "ok"
-	switch {
-	case r.Err != nil && r.Snapshot != nil:
-		result = "error"
-		log.Errorf("%s: not loaded, serial %d stays in service: %s", origin, r.Snapshot.Serial(), oneLine(r.Err))
-	case r.Err != nil:
-		result = "error"
-		log.Errorf("%s: not loaded, answering SERVFAIL: %s", origin, oneLine(r.Err))
-	case r.Previous == nil:
-		log.Infof("%s: loaded serial %d, %d records in %s", origin, r.Snapshot.Serial(), r.Snapshot.Records(), r.Duration)
-	case r.Snapshot.Serial().After(r.Previous.Serial()):
-		log.Infof("%s: loaded serial %d after %d, %d records in %s", origin, r.Snapshot.Serial(), r.Previous.Serial(), r.Snapshot.Records(), r.Duration)
-	default:
-		log.Warningf("%s: loaded serial %d after %d, which is not later, so that secondaries see no change; %d records in %s",
-			origin, r.Snapshot.Serial(), r.Previous.Serial(), r.Snapshot.Records(), r.Duration)
-	}
-	loadSeconds.WithLabelValues(result).Observe(r.Duration.Seconds())
+	return in
 }
-
-// oneLine gives an error that joins several in one line.
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // directive is one use of authority in a block.
 type directive struct {
-	place   string // file:line
-	file    string
-	options zonefile.Options
-	fall    []dnsname.Name
+	place     string // file:line
+	config    *dnsserver.Config
+	file      string       // as in the Corefile
+	directory string       // absolute
+	pattern   string       // of the files in it
+	spec      zonedb.Spec  // of each zone, without origin and path
+	sharing   []*directive // with which it shares a zone in a store
+	rules
+}
+
+// rules are what a directive says about its zones beyond where they come from.
+type rules struct {
+	fall     []dnsname.Name
+	transfer []transferRule
+	notify   []notifyTarget
 }
 
 // errorf gives an error that names the place of the directive, where the one of
@@ -114,14 +103,16 @@ func (d *directive) errorf(format string, args ...any) error {
 
 // parse reads all directives of a server block.
 func parse(c *caddy.Controller) (*block, error) {
-	b := &block{zones: make(map[dnsname.Name]*served)}
-	places := make(map[dnsname.Name]string)
+	in := siblingsOf(c)
+	b := &block{owner: in, context: c.Context(), static: make(zoneMap)}
+	b.zones.Store(&zoneMap{})
 	for c.Next() {
 		around, err := blockZones(c) // here, so that an error has a place
 		if err != nil {
 			return nil, err
 		}
-		d := &directive{place: fmt.Sprintf("%s:%d", c.File(), c.Line())}
+		b.around = around
+		d := &directive{place: fmt.Sprintf("%s:%d", c.File(), c.Line()), config: dnsserver.GetConfig(c)}
 		origins, err := argZones(c, c.RemainingArgs())
 		if err != nil {
 			return nil, err
@@ -132,31 +123,62 @@ func parse(c *caddy.Controller) (*block, error) {
 		if err := d.parse(c, origins); err != nil {
 			return nil, err
 		}
+		b.directives = append(b.directives, d)
+		if d.directory != "" {
+			b.folders = append(b.folders, &folder{directive: d, block: b, origins: origins})
+			continue
+		}
 		for _, origin := range origins {
-			text := origin.String()
-			if first, ok := places[origin]; ok {
-				return nil, d.errorf("zone %s is there already, at %s", text, first)
+			if err := b.add(in, d, origin); err != nil {
+				return nil, err
 			}
-			places[origin] = d.place
-			switch reached(origin, around) {
-			case unreached:
-				return nil, d.errorf("no query for zone %s comes here: the server block is for %s", text, join(around))
-			case wholly:
-			case partly:
-				log.Warningf("%s: %s: queries for the apex do not come here: the server block is for %s", text, d.place, join(around))
-			}
-			path, err := d.path(origin, dnsserver.GetConfig(c).Root)
-			if err != nil {
-				return nil, d.errorf("file: %w", err)
-			}
-			b.zones[origin] = &served{
-				origin: text, index: len(b.names), fall: d.fall,
-				spec: zonedb.Spec{Origin: origin, Path: path, Options: d.options},
-			}
-			b.names = append(b.names, text)
 		}
 	}
 	return b, nil
+}
+
+// add puts a zone of a directive into the block.
+func (b *block) add(in *siblings, d *directive, origin dnsname.Name) error {
+	text := origin.String()
+	if first, ok := b.static[origin]; ok {
+		return d.errorf("zone %s is there already, at %s", text, first.place)
+	}
+	switch reached(origin, b.around) {
+	case unreached:
+		return d.errorf("no query for zone %s comes here: the server block is for %s", text, join(b.around))
+	case wholly:
+	case partly:
+		log.Warningf("%s: %s: queries for the apex do not come here: the server block is for %s", text, d.place, join(b.around))
+	}
+	path, err := d.path(origin)
+	if err != nil {
+		return d.errorf("file: %w", err)
+	}
+	spec := d.spec
+	spec.Origin, spec.Path = origin, path
+	b.static[origin] = newServed(spec, d)
+	b.specs = append(b.specs, spec)
+
+	from := text + " " + cmp.Or(spec.Store, path)
+	first := in.zones[from]
+	if first == nil {
+		in.zones[from] = d
+		return nil
+	}
+	firstPath, err := first.path(origin)
+	if err != nil || firstPath != path || !sameSettings(spec, first.spec) {
+		return d.errorf("zone %s has other settings at %s, where it comes from the same place", text, first.place)
+	}
+	if spec.Store != "" {
+		d.sharing = append(d.sharing, first)
+	}
+	return nil
+}
+
+// sameSettings tells whether two zones differ in no more than origin and path.
+func sameSettings(a, b zonedb.Spec) bool {
+	a.Origin, a.Path = b.Origin, b.Path
+	return a == b
 }
 
 // reach tells which queries for a zone come to a server block.
@@ -189,12 +211,16 @@ func join(names []dnsname.Name) string {
 	return strings.Join(s, " ")
 }
 
+// repeated are the properties that may be given several times.
+var repeated = map[string]bool{"transfer": true, "notify": true}
+
 // parse reads the properties of a directive for those zones.
 func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
+	d.spec.History = defaultHistory
 	seen := make(map[string]bool)
 	for c.NextBlock() {
 		property := c.Val()
-		if seen[property] {
+		if seen[property] && !repeated[property] {
 			return c.Errf("property %q is given twice", property)
 		}
 		seen[property] = true
@@ -202,6 +228,18 @@ func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
 		switch property {
 		case "file":
 			err = d.parseFile(c)
+		case "directory":
+			err = d.parseDirectory(c)
+		case "store":
+			err = d.parseStore(c)
+		case "serial":
+			err = d.parseSerial(c)
+		case "journal":
+			err = d.parseJournal(c)
+		case "transfer":
+			err = d.parseTransfer(c)
+		case "notify":
+			err = d.parseNotify(c)
 		case "check":
 			err = d.parseCheck(c)
 		case "limits":
@@ -218,8 +256,13 @@ func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
 			return c.Errf("%s: unexpected %q", property, c.Val())
 		}
 	}
-	if d.file == "" {
-		return d.errorf("property \"file\" is missing")
+	switch {
+	case d.file == "" && d.directory == "":
+		return d.errorf("property \"file\" or \"directory\" is missing")
+	case d.file != "" && d.directory != "":
+		return d.errorf("properties \"file\" and \"directory\" exclude each other")
+	case d.spec.Seed && d.spec.Store == "":
+		return d.errorf("file … seed: what is read once must be kept: property \"store\" with a folder is missing")
 	}
 	return nil
 }
@@ -231,11 +274,120 @@ func (d *directive) parseFile(c *caddy.Controller) error {
 		return c.Err("file: the path is missing")
 	case len(args) > 2:
 		return c.Errf("file: unexpected %q", args[2])
-	case len(args) == 2 && args[1] != "source":
-		return c.Errf("file: unknown kind %q, only \"source\" is known", args[1])
+	case len(args) == 2 && args[1] != "source" && args[1] != "seed":
+		return c.Errf("file: unknown kind %q, want \"source\" or \"seed\"", args[1])
 	}
 	d.file = args[0]
+	d.spec.Seed = len(args) == 2 && args[1] == "seed"
 	return nil
+}
+
+// defaultPattern is how the files of a directory are called.
+const defaultPattern = "*.zone"
+
+func (d *directive) parseDirectory(c *caddy.Controller) error {
+	args := c.RemainingArgs()
+	switch {
+	case len(args) == 0 || args[0] == "":
+		return c.Err("directory: the path is missing")
+	case len(args) > 2:
+		return c.Errf("directory: unexpected %q", args[2])
+	}
+	d.pattern = defaultPattern
+	if len(args) == 2 {
+		d.pattern = args[1]
+	}
+	if strings.Count(d.pattern, "*") != 1 || strings.Contains(d.pattern, "/") {
+		return c.Errf("directory: pattern %q is not the name of a file with one asterisk in the place of the zone", d.pattern)
+	}
+	var err error
+	if d.directory, err = d.absolute(args[0]); err != nil {
+		return c.Errf("directory: %v", err)
+	}
+	info, err := os.Stat(d.directory)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is not a directory", d.directory)
+	}
+	if err != nil {
+		return c.Errf("directory: %v", err)
+	}
+	return nil
+}
+
+func (d *directive) parseStore(c *caddy.Controller) error {
+	args := c.RemainingArgs()
+	if len(args) != 1 || args[0] == "" {
+		return c.Errf("store: want a folder or \"memory\", not %q", strings.Join(args, " "))
+	}
+	if args[0] == "memory" {
+		return nil
+	}
+	var err error
+	if d.spec.Store, err = d.absolute(args[0]); err != nil {
+		return c.Errf("store: %v", err)
+	}
+	return nil
+}
+
+// policies are the values of the property serial.
+var policies = map[string]zone.SerialPolicy{"increment": zone.Increment, "unixtime": zone.UnixTime, "date": zone.Date}
+
+func (d *directive) parseSerial(c *caddy.Controller) error {
+	args := c.RemainingArgs()
+	if len(args) == 1 {
+		if p, ok := policies[args[0]]; ok {
+			d.spec.Serial = p
+			return nil
+		}
+	}
+	return c.Errf("serial: want \"increment\", \"unixtime\" or \"date\", not %q", strings.Join(args, " "))
+}
+
+// defaultHistory is how far IXFR reaches back if nothing is said.
+var defaultHistory = journal.History{Depth: 1000, Octets: 16 << 20}
+
+func (d *directive) parseJournal(c *caddy.Controller) error {
+	args := c.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 {
+		return c.Errf("journal: want a number of changes and maybe a size, not %q", strings.Join(args, " "))
+	}
+	depth, err := strconv.Atoi(args[0])
+	if err != nil || depth < 0 {
+		return c.Errf("journal: %q is not a number of changes", args[0])
+	}
+	d.spec.History.Depth = depth
+	if len(args) == 2 {
+		octets, err := parseSize(args[1])
+		if err != nil {
+			return c.Errf("journal: %v", err)
+		}
+		d.spec.History.Octets = octets
+	}
+	return nil
+}
+
+// parseSize reads a number of octets, with k, M or G for 2^10, 2^20 and 2^30.
+func parseSize(s string) (int64, error) {
+	shift := 0
+	number := s
+	if s != "" {
+		switch s[len(s)-1] {
+		case 'k', 'K':
+			shift = 10
+		case 'm', 'M':
+			shift = 20
+		case 'g', 'G':
+			shift = 30
+		}
+		if shift > 0 {
+			number = s[:len(s)-1]
+		}
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 1 || n > math.MaxInt64>>shift {
+		return 0, fmt.Errorf("%q is not a size: want a number above 0, with k, M or G behind it for more than octets", s)
+	}
+	return n << shift, nil
 }
 
 func (d *directive) parseCheck(c *caddy.Controller) error {
@@ -243,7 +395,7 @@ func (d *directive) parseCheck(c *caddy.Controller) error {
 	if len(args) != 1 || args[0] != "warn" && args[0] != "strict" {
 		return c.Errf("check: want \"warn\" or \"strict\", not %q", strings.Join(args, " "))
 	}
-	d.options.Strict = args[0] == "strict"
+	d.spec.Options.Strict = args[0] == "strict"
 	return nil
 }
 
@@ -278,9 +430,9 @@ func (d *directive) parseLimits(c *caddy.Controller) error {
 		var to *int
 		switch limit {
 		case "records":
-			to = &d.options.MaxRecords
+			to = &d.spec.Options.MaxRecords
 		case "rrset":
-			to = &d.options.MaxRRset
+			to = &d.spec.Options.MaxRRset
 		default:
 			return c.Errf("limits: unknown limit %q", limit)
 		}
@@ -305,7 +457,7 @@ func (d *directive) parseLimits(c *caddy.Controller) error {
 }
 
 // path gives the file of a zone.
-func (d *directive) path(origin dnsname.Name, root string) (string, error) {
+func (d *directive) path(origin dnsname.Name) (string, error) {
 	path := d.file
 	if strings.Contains(path, "{zone}") {
 		text := strings.TrimSuffix(origin.String(), ".")
@@ -314,7 +466,12 @@ func (d *directive) path(origin dnsname.Name, root string) (string, error) {
 		}
 		path = strings.ReplaceAll(path, "{zone}", text)
 	}
-	if !filepath.IsAbs(path) && root != "" {
+	return d.absolute(path)
+}
+
+// absolute gives a path that is below the root of the block if it is relative.
+func (d *directive) absolute(path string) (string, error) {
+	if root := d.config.Root; !filepath.IsAbs(path) && root != "" {
 		path = filepath.Join(root, path)
 	}
 	return filepath.Abs(path)

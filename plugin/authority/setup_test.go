@@ -9,15 +9,14 @@ import (
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
 
-	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/zonefile"
 )
 
 // describe gives what a block says about its zones, one a line.
 func describe(b *block) string {
 	var s strings.Builder
-	for _, n := range b.names {
-		z := b.zones[dnsname.MustParse(n)]
+	for _, spec := range b.specs {
+		z := b.static[spec.Origin]
 		fmt.Fprintf(&s, "%s %s", z.origin, z.spec.Path)
 		if z.spec.Options != (zonefile.Options{}) {
 			fmt.Fprintf(&s, " %+v", z.spec.Options)
@@ -101,26 +100,44 @@ fallthrough \065b.example.org
 			if got, want := describe(b), strings.ReplaceAll(c.want, "HERE", here); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
-			for i, n := range b.names {
-				if z := b.zones[dnsname.MustParse(n)]; z.index != i {
-					t.Errorf("%s has index %d, not %d", n, z.index, i)
-				}
-			}
 		})
 	}
 }
 
 func TestParseErrors(t *testing.T) {
 	for _, c := range []struct{ name, corefile, want string }{
-		{"no file", "authority example.org", `Testfile:1 - Error during parsing: property "file" is missing`},
-		{"no file in the second directive", "authority example.org {\nfile a\n}\nauthority example.net {\ncheck warn\n}", `Testfile:4 - Error during parsing: property "file" is missing`},
-		{"empty block", "authority example.org {\n}", `Testfile:1 - Error during parsing: property "file" is missing`},
-		{"unknown property", "authority example.org {\nfile a\nstore data\n}", `Testfile:3 - Error during parsing: unknown property "store"`},
+		{"no file", "authority example.org", `Testfile:1 - Error during parsing: property "file" or "directory" is missing`},
+		{"no file in the second directive", "authority example.org {\nfile a\n}\nauthority example.net {\ncheck warn\n}", `Testfile:4 - Error during parsing: property "file" or "directory" is missing`},
+		{"empty block", "authority example.org {\n}", `Testfile:1 - Error during parsing: property "file" or "directory" is missing`},
+		{"unknown property", "authority example.org {\nfile a\nstorage data\n}", `Testfile:3 - Error during parsing: unknown property "storage"`},
 		{"unknown property with a block", "authority example.org {\ndnssec {\nksk 1\n}\nfile a\n}", `Testfile:2 - Error during parsing: unknown property "dnssec"`},
 		{"a property twice", "authority example.org {\nfile a\nfile b\n}", `Testfile:3 - Error during parsing: property "file" is given twice`},
 		{"file without a path", "authority example.org {\nfile\n}", `Testfile:2 - Error during parsing: file: the path is missing`},
 		{"file with an empty path", "authority example.org {\nfile \"\"\n}", `Testfile:2 - Error during parsing: file: the path is missing`},
-		{"file of another kind", "authority example.org {\nfile a seed\n}", `Testfile:2 - Error during parsing: file: unknown kind "seed", only "source" is known`},
+		{"file of another kind", "authority example.org {\nfile a sources\n}", `Testfile:2 - Error during parsing: file: unknown kind "sources", want "source" or "seed"`},
+		{"a seed that is not kept", "authority example.org {\nfile a seed\n}", `Testfile:1 - Error during parsing: file … seed: what is read once must be kept: property "store" with a folder is missing`},
+		{"a seed in memory", "authority example.org {\nfile a seed\nstore memory\n}", `Testfile:1 - Error during parsing: file … seed: what is read once must be kept: property "store" with a folder is missing`},
+		{"file and directory", "authority example.org {\nfile a\ndirectory .\n}", `Testfile:1 - Error during parsing: properties "file" and "directory" exclude each other`},
+		{"directory without a path", "authority . {\ndirectory\n}", `Testfile:2 - Error during parsing: directory: the path is missing`},
+		{"directory with too much", "authority . {\ndirectory . *.zone a\n}", `Testfile:2 - Error during parsing: directory: unexpected "a"`},
+		{"directory that is not there", "authority . {\ndirectory /nowhere\n}", `Testfile:2 - Error during parsing: directory: stat /nowhere: no such file or directory`},
+		{"a file as directory", "authority . {\ndirectory /dev/null\n}", "Testfile:2 - Error during parsing: directory: /dev/null is not a directory"},
+		{"pattern without asterisk", "authority . {\ndirectory . zone\n}", `Testfile:2 - Error during parsing: directory: pattern "zone" is not the name of a file with one asterisk in the place of the zone`},
+		{"pattern with two asterisks", "authority . {\ndirectory . *.*\n}", `Testfile:2 - Error during parsing: directory: pattern "*.*" is not the name of a file with one asterisk in the place of the zone`},
+		{"pattern in another directory", "authority . {\ndirectory . a/*\n}", `Testfile:2 - Error during parsing: directory: pattern "a/*" is not the name of a file with one asterisk in the place of the zone`},
+		{"store of nothing", "authority example.org {\nfile a\nstore\n}", `Testfile:3 - Error during parsing: store: want a folder or "memory", not ""`},
+		{"store of two", "authority example.org {\nfile a\nstore a b\n}", `Testfile:3 - Error during parsing: store: want a folder or "memory", not "a b"`},
+		{"serial", "authority example.org {\nfile a\nserial random\n}", `Testfile:3 - Error during parsing: serial: want "increment", "unixtime" or "date", not "random"`},
+		{"serial of nothing", "authority example.org {\nfile a\nserial\n}", `Testfile:3 - Error during parsing: serial: want "increment", "unixtime" or "date", not ""`},
+		{"journal of nothing", "authority example.org {\nfile a\njournal\n}", `Testfile:3 - Error during parsing: journal: want a number of changes and maybe a size, not ""`},
+		{"journal below 0", "authority example.org {\nfile a\njournal -1\n}", `Testfile:3 - Error during parsing: journal: "-1" is not a number of changes`},
+		{"journal of no size", "authority example.org {\nfile a\njournal 5 0M\n}", `Testfile:3 - Error during parsing: journal: "0M" is not a size: want a number above 0, with k, M or G behind it for more than octets`},
+		{"journal of a size beyond all", "authority example.org {\nfile a\njournal 5 9223372036854775807k\n}", `Testfile:3 - Error during parsing: journal: "9223372036854775807k" is not a size: want a number above 0, with k, M or G behind it for more than octets`},
+		{"transfer to nobody", "authority example.org {\nfile a\ntransfer\n}", `Testfile:3 - Error during parsing: transfer: want "key NAME…" or "net CIDR…"; nobody may transfer if there is no such line`},
+		{"transfer to whom", "authority example.org {\nfile a\ntransfer to 192.0.2.1\n}", `Testfile:3 - Error during parsing: transfer: want "key" or "net", not "to"`},
+		{"transfer to no network", "authority example.org {\nfile a\ntransfer net 192.0.2.0/33\n}", `Testfile:3 - Error during parsing: transfer: "192.0.2.0/33" is not a network: want an address and the length of a prefix, such as 192.0.2.0/24`},
+		{"notify to nobody", "authority example.org {\nfile a\nnotify key k\n}", `Testfile:3 - Error during parsing: notify: want addresses, and maybe "key NAME" behind them`},
+		{"notify to a name", "authority example.org {\nfile a\nnotify ns1.example.org\n}", `Testfile:3 - Error during parsing: notify: "ns1.example.org" is not an address, with or without a port`},
 		{"file with too much", "authority example.org {\nfile a source b\n}", `Testfile:2 - Error during parsing: file: unexpected "b"`},
 		{"the root zone in a path", "authority . {\nfile {zone}\n}", `Testfile:1 - Error during parsing: file: the name of zone . cannot stand in a path: write the path without {zone}`},
 		{"a zone with a slash in a path", "authority 0/26.2.0.192.in-addr.arpa {\nfile {zone}\n}", `Testfile:1 - Error during parsing: file: the name of zone 0/26.2.0.192.in-addr.arpa. cannot stand in a path: write the path without {zone}`},

@@ -6,11 +6,9 @@ import (
 	"sync"
 	"unsafe"
 
-	"github.com/coredns/coredns/plugin/tsig"
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
-	"github.com/trustdns/trustdns/plugin/pkg/identity"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -158,12 +156,7 @@ func (t *task) reserve(ctx context.Context, opt *dns.OPT) int {
 	if opt != nil && len(opt.Option) > 0 {
 		n += zoneVersionSize
 	}
-	if id, ok := identity.From(ctx); ok {
-		n += id.SignatureSize()
-	} else if key, ok := tsig.ValidatedKeyName(ctx); ok {
-		n += tsigSize + len(key) + 1
-	}
-	return n
+	return n + signatureSize(ctx)
 }
 
 // message is a response and the parts of it that most have, in one piece.

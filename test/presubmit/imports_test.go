@@ -76,7 +76,7 @@ var subjects = map[string]subject{
 	"journal/etcd":        {own: append([]string{"journal"}, values...), drivers: 1},
 	"journal/journaltest": {own: append([]string{"journal"}, values...), drivers: 1},
 
-	"zonedb": {own: append([]string{"journal", "feed", "zonefile"}, values...), drivers: 1},
+	"zonedb": {own: append([]string{"journal", "journal/bolt", "journal/memory", "feed", "zonefile"}, values...), drivers: 1},
 }
 
 // clockNames are what package time offers to those who look at the clock.

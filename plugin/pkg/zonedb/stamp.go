@@ -1,25 +1,31 @@
 package zonedb
 
 import (
-	"io/fs"
+	"encoding/json"
 	"os"
 	"slices"
 	"time"
 )
 
 // clockStep is how far the clock of a file system may be behind: two changes
-// within it can leave the same modification time.
+// within it can leave the same times.
 const clockStep = 100 * time.Millisecond
 
 // settleTime is how long a file must have been left alone to be taken for
 // finished.
 const settleTime = time.Second
 
-// stamp tells versions of a file apart without reading it.
+// stamp tells versions of a file apart without reading it. Its exported fields
+// are kept in the store.
 type stamp struct {
-	path string
-	info fs.FileInfo // nil if there is no such file, or it cannot be looked at
-	racy bool        // it may have changed without a trace after this was taken
+	Path     string
+	Missing  bool `json:",omitzero"` // there is no such file, or it cannot be looked at
+	Size     int64
+	Modified int64  // nanoseconds since 1970
+	Changed  int64  // the same, of the inode; 0 where the system does not tell
+	Device   uint64 `json:",omitzero"`
+	Inode    uint64 `json:",omitzero"`
+	Racy     bool   `json:",omitzero"` // it may have changed without a trace after this was taken
 }
 
 // take looks at a file that is read, or has been read, between since and now. A
@@ -27,10 +33,13 @@ type stamp struct {
 func take(path string, since time.Time) stamp {
 	info, err := os.Stat(path)
 	if err != nil {
-		return stamp{path: path}
+		return stamp{Path: path, Missing: true}
 	}
-	changed := info.ModTime()
-	return stamp{path, info, changed.After(since.Add(-clockStep)) && changed.Before(time.Now().Add(clockStep))}
+	s := stamp{Path: path, Size: info.Size(), Modified: info.ModTime().UnixNano()}
+	s.identify(info)
+	from, to := since.Add(-clockStep).UnixNano(), time.Now().Add(clockStep).UnixNano()
+	s.Racy = from < s.Modified && s.Modified < to || from < s.Changed && s.Changed < to
+	return s
 }
 
 func takeAll(paths []string, since time.Time) []stamp {
@@ -46,27 +55,55 @@ func again(old []stamp) []stamp {
 	now := time.Now()
 	s := make([]stamp, len(old))
 	for i := range old {
-		s[i] = take(old[i].path, now)
+		s[i] = take(old[i].Path, now)
 	}
 	return s
 }
 
-// unchanged tells whether files are the same at two times, the earlier first.
+// unchanged tells whether files are for certain the same at two times, the
+// earlier first.
 func unchanged(earlier, later []stamp) bool {
+	return alike(earlier, later) && !slices.ContainsFunc(earlier, func(s stamp) bool { return s.Racy })
+}
+
+// alike tells whether files look the same at two times.
+func alike(earlier, later []stamp) bool {
 	return slices.EqualFunc(earlier, later, func(a, b stamp) bool {
-		switch {
-		case a.path != b.path || a.racy:
-			return false
-		case a.info == nil || b.info == nil:
-			return a.info == nil && b.info == nil
-		}
-		return a.info.Size() == b.info.Size() && a.info.ModTime().Equal(b.info.ModTime()) && os.SameFile(a.info, b.info)
+		a.Racy, b.Racy = false, false
+		return a == b
 	})
 }
 
 // settled tells whether no file was changed just now, by the clock. One from the
-// future never settles in this way.
+// future never settles in this way, and one that is not there neither: another
+// may be about to come in its place.
 func settled(files []stamp) bool {
-	before := time.Now().Add(-settleTime)
-	return !slices.ContainsFunc(files, func(s stamp) bool { return s.info != nil && s.info.ModTime().After(before) })
+	before := time.Now().Add(-settleTime).UnixNano()
+	return !slices.ContainsFunc(files, func(s stamp) bool { return s.Missing || s.Modified > before })
+}
+
+// note is what is kept in the store about the file of a zone.
+type note struct {
+	Serial uint32 // in the file
+	Files  []stamp
+}
+
+// noteName is the name of the note.
+const noteName = "file/read"
+
+func (n note) bytes() []byte {
+	b, err := json.Marshal(n)
+	if err != nil { // not of this type
+		return nil
+	}
+	return b
+}
+
+// parseNote gives what was noted. What cannot be read counts as not noted: then
+// the file is read again.
+func parseNote(b []byte) (n note) {
+	if json.Unmarshal(b, &n) != nil {
+		return note{}
+	}
+	return n
 }

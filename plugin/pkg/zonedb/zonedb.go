@@ -1,55 +1,97 @@
-// Package zonedb holds the live zones of the process. A zone is known by the
-// place it comes from, so that a new instance of the server, which starts before
-// the old one stops, takes over what is being served instead of reading it
-// again; and a file that is broken now leaves the version before it in service.
+// Package zonedb holds the live zones of the process. A zone is known by its
+// store, or without one by its file, so that a new instance of the server, which
+// starts before the old one stops, takes over what is being served.
 //
-// A Zone is read without a lock: Snapshot is one atomic load. Files are looked at
-// every few seconds and read again when they have changed.
+// A Zone is read without a lock: Snapshot is one atomic load. It is changed
+// through one door, whoever asks: the change becomes durable in the store, then
+// visible to readers, then acknowledged to who asked, then announced in the feed,
+// in this order. Master files are looked at when the system tells of a change and
+// every few seconds; one that is broken leaves the version before in service.
 package zonedb
 
 import (
+	"context"
+	"iter"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/feed"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 	"github.com/trustdns/trustdns/plugin/pkg/zonefile"
 )
 
-// Spec says what a zone is read from and how. Two users that give equal specs
-// share one Zone.
+// Spec says where a zone comes from and how it is kept.
 type Spec struct {
-	Origin  dnsname.Name // in lower case
-	Path    string       // of the master file, absolute and clean
-	Options zonefile.Options
+	Origin  dnsname.Name      // in lower case
+	Store   string            // folder of the store, absolute and clean; "": in memory
+	Path    string            // of the master file, absolute and clean
+	Seed    bool              // the file is read only if the store has no such zone; else it is the truth
+	Options zonefile.Options  // of reading the file
+	Serial  zone.SerialPolicy // of changes that bring no later serial themselves
+	History journal.History   // how far back Changes reaches
+}
+
+// id is what makes two specs speak of the same zone.
+type id struct {
+	origin      dnsname.Name
+	store, path string
+}
+
+func (s *Spec) id() id {
+	if s.Store != "" {
+		return id{s.Origin, s.Store, ""}
+	}
+	return id{s.Origin, "", s.Path}
 }
 
 // Zone is a live zone. Its methods may be called concurrently.
 type Zone struct {
-	spec    Spec
-	report  func(Report)
+	db      *DB
+	store   *store
 	current atomic.Pointer[zone.Snapshot]
-	failure atomic.Pointer[error] // of the last load, nil if it went well
+	spec    atomic.Pointer[Spec]  // of the newest lease
+	failure atomic.Pointer[error] // of the last look at the file, nil if it went well
+	feed    feed.Feed
 
-	refs int // guarded by DB.mu
+	leases []leased // guarded by DB.mu, the newest last
 
-	mu       sync.Mutex // held while the zone is loaded and looked at
-	loaded   []stamp    // the files as they were read last
-	waiting  []stamp    // the files as they were when last found to differ
-	retry    bool       // the last load failed for a reason that the stamps do not show
-	reported string     // the error told last
+	paths     atomic.Pointer[[]string] // of the files that are watched
+	unsettled atomic.Bool              // they were changing at the last look
+
+	writer   chan struct{} // holds a token while the zone is changed; guards the next two
+	revision journal.Revision
+	noted    note // about the file, as in the store
+
+	queueMu sync.Mutex
+	queue   []*request
+
+	fileMu   sync.Mutex       // held while the file is looked at; guards what follows
+	opened   bool             // the store has been looked at
+	loaded   []stamp          // the files as they were read last
+	options  zonefile.Options // that they were read with
+	waiting  []stamp          // the files as they were when last found to differ
+	retry    bool             // the last load failed for a reason that the stamps do not show
+	reported string           // the error told last
 }
 
-// Spec gives what the zone is read from.
-func (z *Zone) Spec() Spec { return z.spec }
+// leased is a spec and whose it is.
+type leased struct {
+	lease *Lease
+	spec  Spec
+}
 
-// Snapshot gives the version in service, or nil as long as there has been none
-// that could be loaded. It never blocks.
+// Spec gives the settings in force: those of the newest lease.
+func (z *Zone) Spec() Spec { return *z.spec.Load() }
+
+// Snapshot gives the version in service, or nil as long as there has been none.
+// It never blocks.
 func (z *Zone) Snapshot() *zone.Snapshot { return z.current.Load() }
 
 // Err tells why the file as it is now is not in service: then either the version
-// before is, or none. It is nil if the last load went well.
+// before is, or none. It is nil if the last look at it went well.
 func (z *Zone) Err() error {
 	if p := z.failure.Load(); p != nil {
 		return *p
@@ -57,13 +99,40 @@ func (z *Zone) Err() error {
 	return nil
 }
 
-// Report is what came of one load. A load that fails for the same reason as the
-// one before is not reported again.
+// Changes gives the changesets that lead from one version to another, as
+// journal.Store does.
+func (z *Zone) Changes(ctx context.Context, from, to zone.Serial) iter.Seq2[zone.Changeset, error] {
+	return z.store.Changes(ctx, z.Spec().Origin, from, to)
+}
+
+// HistorySize gives the octets that the history of the zone takes.
+func (z *Zone) HistorySize() int64 { return z.store.HistorySize(z.Spec().Origin) }
+
+// Hooks are told what happens to zones, maybe several at a time. They must not
+// call methods of a DB or a Lease.
+type Hooks struct {
+	// Loaded is told of each load that led to another version or failed; a failure
+	// for the same reason as the one before is not told again.
+	Loaded func(Report)
+	// Committed is told of each commit: how long it took to become durable, and
+	// whether it did.
+	Committed func(took time.Duration, err error)
+	// Events, if it is not nil, hears of each version of each zone of the lease that
+	// is put in service, the first included; the tag is the *Zone. It is closed with
+	// the lease.
+	Events *feed.Subscription
+}
+
+// Report is what came of one load.
 type Report struct {
 	Spec     Spec
 	Snapshot *zone.Snapshot // what is in service now; nil if there is nothing
 	Previous *zone.Snapshot // what was in service before; nil if there was nothing
+	Stored   bool           // the version comes from the store, not from the file
+	File     zone.Serial    // the serial in the file, which is not that of Snapshot if it is not later than the one before
+	Lowered  bool           // the file has nothing else than Previous but a serial, File, that is not later
+	Ignored  bool           // the file of a seed was changed since it was read
 	Warnings []zonefile.Warning
-	Err      error         // why the file could not be loaded; Snapshot is then as before, or what lives from the same file
+	Err      error         // why the file could not be put in service; Snapshot is then as before
 	Duration time.Duration // wall-clock time of reading and checking
 }

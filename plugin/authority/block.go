@@ -1,0 +1,208 @@
+package authority
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/feed"
+	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
+)
+
+// zoneMap is zones by origin in lower case.
+type zoneMap map[dnsname.Name]*served
+
+// block is the zones of one server block.
+type block struct {
+	owner      *siblings
+	context    caddy.Context
+	around     []dnsname.Name // the zones of the server block
+	directives []*directive
+	static     zoneMap       // zones that stand in the Corefile
+	specs      []zonedb.Spec // theirs, in its order
+	folders    []*folder
+
+	zones  atomic.Pointer[zoneMap] // all of them, once they are loaded
+	loaded atomic.Bool
+	known  atomic.Pointer[[]*listener]
+
+	gathering sync.Mutex // held while zones is made anew
+
+	mu     sync.Mutex // guards what follows
+	leases []interface{ Close() }
+	events *feed.Subscription
+	ended  chan struct{} // closed when nobody reads the events
+}
+
+// served is one zone of a block.
+type served struct {
+	*directive
+	origin string // in presentation form and lower case, with the final dot
+	spec   zonedb.Spec
+	zone   *zonedb.Zone // set before the first query
+
+	answers [countedListeners]atomic.Pointer[answerCounters] // by index of the listener
+}
+
+func newServed(spec zonedb.Spec, d *directive) *served {
+	return &served{directive: d, origin: spec.Origin.String(), spec: spec}
+}
+
+// bind looks at the other plugins of the server block, which are all there when
+// the instance starts.
+func (b *block) bind(config *dnsserver.Config) error {
+	handlers := config.Handlers()
+	for _, d := range b.directives {
+		if err := d.bindKeys(handlers); err != nil {
+			return err
+		}
+		for _, other := range d.sharing {
+			if other.config != d.config && (config.ViewName != "" || other.config.ViewName != "") {
+				return d.errorf("a block with view needs a store of its own: %s has the same", other.place)
+			}
+		}
+	}
+	if len(b.folders) > 0 {
+		for _, h := range handlers {
+			if h.Name() == "cache" {
+				return b.folders[0].errorf("property \"directory\" and the plugin cache exclude each other: cache asks at the start which zones it must leave alone, and these come and go")
+			}
+		}
+	}
+	return nil
+}
+
+// open loads the zones of the block. With an error nothing is left open.
+func (b *block) open(db *zonedb.DB) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.events, b.ended = feed.NewSubscription(0), make(chan struct{})
+	hooks := zonedb.Hooks{Loaded: report, Committed: committed, Events: b.events}
+	go b.announce(b.events, b.ended)
+	lease, err := db.Open(b.owner, b.specs, hooks)
+	if err != nil {
+		b.end()
+		return err
+	}
+	b.leases = append(b.leases, lease)
+	for i, z := range lease.Zones() {
+		b.static[b.specs[i].Origin].zone = z
+	}
+	b.gather()
+	for _, f := range b.folders {
+		l, err := f.open(db, hooks)
+		if err != nil {
+			b.end()
+			return err
+		}
+		b.leases = append(b.leases, l)
+	}
+	b.loaded.Store(true)
+	return nil
+}
+
+// close lets go of all zones. It may be called while the instance starts, if a
+// signal ends the server then.
+func (b *block) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end()
+}
+
+// end is close; b.mu is held.
+func (b *block) end() {
+	for _, l := range b.leases {
+		l.Close()
+	}
+	b.leases = nil
+	if b.events != nil {
+		b.events.Close()
+		<-b.ended
+	}
+}
+
+// gather makes one map of the zones in the Corefile and those of the folders.
+func (b *block) gather() {
+	b.gathering.Lock()
+	defer b.gathering.Unlock()
+	all := maps.Clone(b.static)
+	for _, f := range b.folders {
+		if zones := f.zones.Load(); zones != nil {
+			maps.Copy(all, *zones)
+		}
+	}
+	b.zones.Store(&all)
+}
+
+// folder is a directory whose files are zones of a block.
+type folder struct {
+	*directive
+	block   *block
+	origins []dnsname.Name // that the zones must be in
+	zones   atomic.Pointer[zoneMap]
+}
+
+func (f *folder) open(db *zonedb.DB, hooks zonedb.Hooks) (*zonedb.Folder, error) {
+	return db.OpenFolder(f.block.owner, zonedb.FolderSpec{
+		Dir: f.directory, Pattern: f.pattern, Zone: f.spec,
+		Accept: f.accept, Changed: f.changed, Failed: f.failed,
+	}, hooks)
+}
+
+// accept tells why a zone of the directory cannot be served here.
+func (f *folder) accept(origin dnsname.Name) error {
+	switch {
+	case !slices.ContainsFunc(f.origins, origin.IsBelow):
+		return fmt.Errorf("zone %s is outside of %s, which is all that %s serves", origin, join(f.origins), f.place)
+	case reached(origin, f.block.around) != wholly:
+		return fmt.Errorf("no query for zone %s comes to %s: the server block is for %s", origin, f.place, join(f.block.around))
+	}
+	if z := f.block.static[origin]; z != nil {
+		return fmt.Errorf("zone %s is there already, at %s", origin, z.place)
+	}
+	for _, other := range f.block.folders {
+		if zones := other.zones.Load(); other != f && zones != nil && (*zones)[origin] != nil {
+			return fmt.Errorf("zone %s is there already, at %s", origin, other.place)
+		}
+	}
+	return f.block.shadowed(origin, f.config)
+}
+
+// changed takes up which zones there are.
+func (f *folder) changed(zones []*zonedb.Zone) {
+	before := f.zones.Load()
+	now := make(zoneMap, len(zones))
+	for _, z := range zones {
+		origin := z.Spec().Origin
+		if before != nil && (*before)[origin] != nil && (*before)[origin].zone == z {
+			now[origin] = (*before)[origin]
+			continue
+		}
+		now[origin] = newServed(z.Spec(), f.directive)
+		now[origin].zone = z
+	}
+	f.zones.Store(&now)
+	f.block.gather()
+	if before == nil {
+		return
+	}
+	for origin, z := range *before {
+		if now[origin] == nil {
+			log.Infof("%s: its file is gone, and so is the zone", origin)
+			z.forget()
+		}
+	}
+}
+
+// failed tells of a file that is no zone, or a directory that cannot be read.
+func (f *folder) failed(path string, err error) {
+	loadErrors.Inc()
+	log.Errorf("directory: %s: %s", path, strings.ReplaceAll(err.Error(), "\n", "; "))
+}

@@ -1,0 +1,80 @@
+package authority
+
+import (
+	"strings"
+	"time"
+
+	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
+)
+
+// maxWarnings is how many warnings of one load are logged.
+const maxWarnings = 20
+
+// report logs and counts what came of a load.
+func report(r zonedb.Report) {
+	origin := r.Spec.Origin
+	if r.Err == nil { // else they are in the error
+		for i, w := range r.Warnings {
+			if i == maxWarnings {
+				log.Warningf("%s: %d more warnings", origin, len(r.Warnings)-i)
+				break
+			}
+			log.Warningf("%s: %s", origin, w)
+		}
+	}
+	result := "ok"
+	switch {
+	case r.Err != nil:
+		result = "error"
+		loadErrors.Inc()
+		reportFailure(r)
+	default:
+		reportVersion(r)
+	}
+	loadSeconds.WithLabelValues(result).Observe(r.Duration.Seconds())
+}
+
+func reportFailure(r zonedb.Report) {
+	if r.Snapshot == nil {
+		log.Errorf("%s: not loaded, answering SERVFAIL: %s", r.Spec.Origin, oneLine(r.Err))
+		return
+	}
+	log.Errorf("%s: not loaded, serial %d stays in service: %s", r.Spec.Origin, r.Snapshot.Serial(), oneLine(r.Err))
+}
+
+func reportVersion(r zonedb.Report) {
+	origin, serial, records := r.Spec.Origin, r.Snapshot.Serial(), r.Snapshot.Records()
+	switch {
+	case r.Ignored:
+		log.Warningf("%s: took serial %d, %d records from the store in %s; the file %s was changed since it was read as the seed, and is ignored",
+			origin, serial, records, r.Duration, r.Spec.Path)
+	case r.Stored:
+		log.Infof("%s: took serial %d, %d records from the store in %s", origin, serial, records, r.Duration)
+	case r.Previous == nil:
+		log.Infof("%s: loaded serial %d, %d records in %s", origin, serial, records, r.Duration)
+	case r.Lowered:
+		log.Warningf("%s: nothing but the serial was changed in the file, to %d, which is not later than %d: that stays in service", origin, r.File, serial)
+	case r.Snapshot == r.Previous:
+		log.Infof("%s: the file is right again, serial %d is in service", origin, serial)
+	case r.File != serial:
+		log.Warningf("%s: loaded as serial %d, %d records in %s: serial %d in the file is not later than %d, which was in service",
+			origin, serial, records, r.Duration, r.File, r.Previous.Serial())
+	case serial.After(r.Previous.Serial()):
+		log.Infof("%s: loaded serial %d after %d, %d records in %s", origin, serial, r.Previous.Serial(), records, r.Duration)
+	default:
+		log.Warningf("%s: loaded serial %d after %d, which is not later, and signed: secondaries see no change; %d records in %s",
+			origin, serial, r.Previous.Serial(), records, r.Duration)
+	}
+}
+
+// committed counts a commit.
+func committed(took time.Duration, err error) {
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	commitSeconds.WithLabelValues(result).Observe(took.Seconds())
+}
+
+// oneLine gives an error that joins several in one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

@@ -1,0 +1,184 @@
+package zonedb
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	// gather is how long further events of the system are waited for after the
+	// first.
+	gather = 50 * time.Millisecond
+	// pause is the time until files that were changing are looked at again.
+	pause = 250 * time.Millisecond
+	// maxEvents is how many files that changed are kept apart.
+	maxEvents = 1000
+)
+
+// watch looks at the files of a registry: at those that the system tells of soon,
+// at all from time to time. The system does not tell of everything (network file
+// systems, symbolic links further up), or of nothing where its watches are used
+// up.
+type watch struct {
+	db            *DB
+	kicked        chan struct{} // holds a token when there are other files to watch
+	stop, stopped chan struct{}
+}
+
+func newWatch(db *DB) *watch {
+	w := &watch{db, make(chan struct{}, 1), make(chan struct{}), make(chan struct{})}
+	go w.run()
+	return w
+}
+
+// kick makes the watch see which files there are.
+func (w *watch) kick() {
+	select {
+	case w.kicked <- struct{}{}:
+	default:
+	}
+}
+
+// close ends the watch and waits for it.
+func (w *watch) close() {
+	close(w.stop)
+	<-w.stopped
+}
+
+func (w *watch) run() {
+	defer close(w.stopped)
+	tick := time.NewTicker(w.db.interval)
+	defer tick.Stop()
+	soon := time.NewTimer(time.Hour)
+	defer soon.Stop()
+	var events chan fsnotify.Event
+	var failures chan error
+	system, err := fsnotify.NewWatcher()
+	if err == nil { // else the ticks do
+		events, failures = system.Events, system.Errors
+		defer func() { _ = system.Close() }()
+	}
+	files := make(map[string]struct{})   // that zones were read from
+	watched := make(map[string]bool)     // folders
+	changed := make(map[string]struct{}) // files and folders
+	all, armed := false, false
+	arm := func(d time.Duration) {
+		if !armed {
+			soon.Reset(d)
+			armed = true
+		}
+	}
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-tick.C:
+			all = true
+			soon.Reset(0)
+			armed = true
+		case <-w.kicked:
+			if system != nil {
+				files = w.follow(system, watched)
+			}
+		case e := <-events:
+			_, known := files[e.Name]
+			switch {
+			case known:
+				changed[e.Name] = struct{}{}
+				arm(gather)
+			case e.Op&(fsnotify.Create|fsnotify.Rename|fsnotify.Remove) != 0: // a link to many files, or a new zone
+				changed[filepath.Dir(e.Name)] = struct{}{}
+				arm(pause)
+			}
+			all = all || len(changed) > maxEvents
+		case <-failures: // events were lost
+			all = true
+			arm(pause)
+		case <-soon.C:
+			armed = false
+			more := w.look(all, changed)
+			all = false
+			clear(changed)
+			if more {
+				arm(pause)
+			}
+			if system != nil {
+				files = w.follow(system, watched)
+			}
+		}
+	}
+}
+
+// look looks at the files that changed, and those that were changing at the last
+// look. It tells whether some are changing still.
+func (w *watch) look(all bool, changed map[string]struct{}) (more bool) {
+	for _, f := range w.db.folders() {
+		if _, ok := changed[f.Dir]; (ok || all || f.changing()) && f.look(true) {
+			more = true
+		}
+	}
+	var zones []*Zone
+	for _, z := range w.db.Zones() {
+		if all || z.changing() || z.touched(changed) {
+			zones = append(zones, z)
+		}
+	}
+	_ = w.db.lookAt(zones, true) // stores that fail now were open: the zones are closed
+	for _, z := range zones {
+		more = more || z.changing()
+	}
+	return more
+}
+
+// follow makes the system tell of the folders of all files, and gives the files.
+func (w *watch) follow(system *fsnotify.Watcher, watched map[string]bool) map[string]struct{} {
+	files := make(map[string]struct{})
+	folders := make(map[string]struct{})
+	for _, f := range w.db.folders() {
+		folders[f.Dir] = struct{}{}
+	}
+	for _, z := range w.db.Zones() {
+		for _, path := range z.files() {
+			files[path] = struct{}{}
+			folders[filepath.Dir(path)] = struct{}{}
+		}
+	}
+	for dir := range watched {
+		if _, ok := folders[dir]; !ok {
+			_ = system.Remove(dir) // it may be gone
+			delete(watched, dir)
+		}
+	}
+	for dir := range folders {
+		if !watched[dir] {
+			watched[dir] = system.Add(dir) == nil // else it is tried again
+		}
+	}
+	return files
+}
+
+// touched tells whether files of the zone, or their folders, are among those.
+func (z *Zone) touched(changed map[string]struct{}) bool {
+	for _, path := range z.files() {
+		if _, ok := changed[path]; ok {
+			return true
+		}
+		if _, ok := changed[filepath.Dir(path)]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// files gives the files that the zone is read from.
+func (z *Zone) files() []string {
+	if p := z.paths.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// changing tells whether files of the zone were being changed at the last look.
+func (z *Zone) changing() bool { return z.unsettled.Load() }
