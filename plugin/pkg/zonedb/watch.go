@@ -2,6 +2,7 @@ package zonedb
 
 import (
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -84,12 +85,20 @@ func (w *watch) run() {
 			}
 		case e := <-events:
 			_, known := files[e.Name]
+			comes := e.Op&(fsnotify.Create|fsnotify.Rename|fsnotify.Remove) != 0
 			switch {
 			case known:
 				changed[e.Name] = struct{}{}
+				if comes {
+					changed[membership(e.Name)] = struct{}{}
+				}
 				arm(gather)
-			case e.Op&(fsnotify.Create|fsnotify.Rename|fsnotify.Remove) != 0: // a link to many files, or a new zone
+			case comes && strings.HasPrefix(filepath.Base(e.Name), ".."): // Kubernetes has changed what all links lead to
 				changed[filepath.Dir(e.Name)] = struct{}{}
+				changed[membership(e.Name)] = struct{}{}
+				arm(gather)
+			case comes: // maybe a zone
+				changed[membership(e.Name)] = struct{}{}
 				arm(pause)
 			}
 			all = all || len(changed) > maxEvents
@@ -111,11 +120,15 @@ func (w *watch) run() {
 	}
 }
 
+// membership stands for which files there are in the folder of a file; it is no
+// path of a file or a folder.
+func membership(path string) string { return filepath.Dir(path) + "/*" }
+
 // look looks at the files that changed, and those that were changing at the last
 // look. It tells whether some are changing still.
 func (w *watch) look(all bool, changed map[string]struct{}) (more bool) {
 	for _, f := range w.db.folders() {
-		if _, ok := changed[f.Dir]; (ok || all || f.changing()) && f.look(true) {
+		if _, ok := changed[membership(filepath.Join(f.Dir, "*"))]; (ok || all || f.changing()) && f.look(true) {
 			more = true
 		}
 	}
