@@ -23,10 +23,11 @@ import (
 )
 
 var (
-	fence     = regexp.MustCompile("(?ms)^~~~ ?corefile\n(.*?)^~~~$")
-	zoneFile  = regexp.MustCompile(`(?m)^\s*file\s+(\S+)`)
-	rootDir   = regexp.MustCompile(`(?m)^\s*root\s+(\S+)`)
-	portOfKey = regexp.MustCompile(`:\d+$`)
+	fence      = regexp.MustCompile("(?ms)^~~~ ?corefile\n(.*?)^~~~$")
+	zoneFolder = regexp.MustCompile(`(?m)^\s*directory\s+(\S+)`)
+	zoneFile   = regexp.MustCompile(`(?m)^\s*file\s+(\S+)`)
+	rootDir    = regexp.MustCompile(`(?m)^\s*root\s+(\S+)`)
+	portOfKey  = regexp.MustCompile(`:\d+$`)
 )
 
 // TestReadmeCorefiles starts every Corefile that a README shows, with stand-in
@@ -98,6 +99,9 @@ func startCorefile(t *testing.T, corefile string) {
 			path := filepath.Join(root, strings.ReplaceAll(m[1], "{zone}", strings.TrimSuffix(key, ".")))
 			write(t, path, "@ 3600 IN SOA ns1 hostmaster 1 7200 1800 1209600 300\n@ 3600 IN NS ns1\nns1 3600 IN A 192.0.2.53\n")
 		}
+	}
+	for _, m := range zoneFolder.FindAllStringSubmatch(corefile, -1) {
+		write(t, filepath.Join(root, m[1], "example.net.zone"), "@ 3600 IN SOA ns1 hostmaster 1 7200 1800 1209600 300\n@ 3600 IN NS ns1\nns1 3600 IN A 192.0.2.53\n")
 	}
 	writeCertificate(t, dir)
 	api := httptest.NewServer(http.NotFoundHandler())
@@ -172,6 +176,13 @@ func relocate(t *testing.T, corefile, dir, api string) string {
 			line = strings.Replace(line, "health", fmt.Sprintf("health 127.0.0.1:%d", freePort(t)), 1)
 		case words[0] == "ready":
 			line = fmt.Sprintf("    ready 127.0.0.1:%d\n", freePort(t))
+		case words[0] == "notify":
+			for i, w := range words {
+				if net.ParseIP(w) != nil {
+					words[i] = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+				}
+			}
+			line = "        " + strings.Join(words, " ") + "\n"
 		case words[0] == "kubernetes":
 			line += "        endpoint " + api + "\n"
 		case words[0] == "forward":
