@@ -40,6 +40,9 @@ func StartNamed(t testing.TB, zones []Zone) *Server {
 };
 controls { };
 `, dir, port)
+			for _, k := range keys(zones) {
+				fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Name, k.Algorithm, k.Secret)
+			}
 			for _, z := range zones {
 				fmt.Fprintf(&b, "zone %q { type primary; file %q; };\n", z.Origin, z.File)
 			}
@@ -71,19 +74,17 @@ log:
     any: info
 database:
     storage: %[1]q
-acl:
-  - id: all
-    address: 127.0.0.0/8
-    action: transfer
-template:
+`, dir, port)
+			acls := knotKeys(&b, keys(zones))
+			fmt.Fprintf(&b, `template:
   - id: default
-    acl: all
+    acl: [%s]
     semantic-checks: off
     zonefile-sync: -1
     zonefile-load: whole
     journal-content: none
 zone:
-`, dir, port)
+`, strings.Join(acls, ", "))
 			for _, z := range zones {
 				fmt.Fprintf(&b, "  - domain: %q\n    file: %q\n", z.Origin, z.File)
 			}
@@ -123,8 +124,14 @@ func StartNSD(t testing.TB, zones []Zone) *Server {
 remote-control:
 	control-enable: no
 `, dir, port)
+			for _, k := range keys(zones) {
+				fmt.Fprintf(&b, "key:\n\tname: %q\n\talgorithm: %s\n\tsecret: %q\n", k.Name, k.Algorithm, k.Secret)
+			}
 			for _, z := range zones {
 				fmt.Fprintf(&b, "zone:\n\tname: %q\n\tzonefile: %q\n\tprovide-xfr: 127.0.0.0/8 NOKEY\n", z.Origin, z.File)
+				if z.Key != nil {
+					fmt.Fprintf(&b, "\tprovide-xfr: 127.0.0.0/8 %q\n", z.Key.Name)
+				}
 			}
 			conf := filepath.Join(dir, "nsd.conf")
 			return []string{path, "-d", "-c", conf}, os.WriteFile(conf, []byte(b.String()), 0o644)
@@ -151,7 +158,7 @@ func absolute(t testing.TB, zones []Zone) []Zone {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[i] = Zone{Origin: z.Origin, File: file}
+		out[i] = Zone{Origin: z.Origin, File: file, Key: z.Key}
 	}
 	return out
 }

@@ -29,6 +29,7 @@ const (
 type Zone struct {
 	Origin string // fully qualified or not, any case
 	File   string // absolute, or relative to the working folder of the test
+	Key    *Key   // with which transfers may be signed that everybody may have unsigned, too; nil: none
 }
 
 // Server is a running server. Its methods may be called from several goroutines.
