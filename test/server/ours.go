@@ -14,49 +14,78 @@ import (
 // Port stands in a Corefile for the server's port.
 const Port = "{$PORT}"
 
-// built holds the binary that the tests of this process share.
+// built holds the binaries that the tests of this process share, by the build tags they are made with.
 var built struct {
 	sync.Mutex
-	dir, path string
-	err       error
+	dir      string
+	binaries map[string]binary
+}
+
+// binary is a coredns binary, or why there is none.
+type binary struct {
+	path string
+	err  error
 }
 
 // Binary returns the path of the coredns binary under test: the one that TRUSTDNS_COREDNS names, or one built from
 // build/coredns once per test process.
 func Binary(t testing.TB) string {
 	t.Helper()
-	if path := os.Getenv("TRUSTDNS_COREDNS"); path != "" {
-		path, err := filepath.Abs(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return path
+	path := os.Getenv("TRUSTDNS_COREDNS")
+	if path == "" {
+		return builtWith(t, "")
 	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// CrashingBinary returns the path of a coredns binary that kills itself by SIGKILL where TRUSTDNS_CRASH says: with
+// "durable:3" when a commit comes to the step durable for the third time. It is built once per test process.
+func CrashingBinary(t testing.TB) string {
+	t.Helper()
+	return builtWith(t, "crashpoints")
+}
+
+func builtWith(t testing.TB, tags string) string {
+	t.Helper()
 	built.Lock()
 	defer built.Unlock()
-	if built.path == "" && built.err == nil {
-		built.dir, built.err = os.MkdirTemp("", "trustdns-test-")
-		if built.err == nil {
-			built.path = filepath.Join(built.dir, "coredns")
-			built.err = build(built.path)
+	b, ok := built.binaries[tags]
+	if !ok {
+		b.path, b.err = build(tags)
+		if built.binaries == nil {
+			built.binaries = make(map[string]binary)
 		}
+		built.binaries[tags] = b
 	}
-	if built.err != nil {
-		t.Fatal(built.err)
+	if b.err != nil {
+		t.Fatal(b.err)
 	}
-	return built.path
+	return b.path
 }
 
-func build(path string) error {
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "github.com/trustdns/trustdns/build/coredns")
+// build makes a binary; the lock of built is held.
+func build(tags string) (string, error) {
+	if built.dir == "" {
+		dir, err := os.MkdirTemp("", "trustdns-test-")
+		if err != nil {
+			return "", err
+		}
+		built.dir = dir
+	}
+	path := filepath.Join(built.dir, "coredns"+tags)
+	cmd := exec.Command("go", "build", "-tags", tags, "-trimpath", "-buildvcs=false", "-o", path, "github.com/trustdns/trustdns/build/coredns")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building coredns: %w\n%s", err, out)
+		return "", fmt.Errorf("building coredns: %w\n%s", err, out)
 	}
-	return nil
+	return path, nil
 }
 
-// removeShared removes the built binary.
+// removeShared removes the built binaries.
 func removeShared() error {
 	built.Lock()
 	defer built.Unlock()
@@ -70,7 +99,12 @@ func removeShared() error {
 // answers for the zones.
 func StartOurs(t testing.TB, corefile string, zones ...string) *Server {
 	t.Helper()
-	path := Binary(t)
+	return StartBinary(t, Binary(t), corefile, zones...)
+}
+
+// StartBinary is [StartOurs] for another coredns binary.
+func StartBinary(t testing.TB, path, corefile string, zones ...string) *Server {
+	t.Helper()
 	return start(t, plan{
 		name:  "trustdns",
 		zones: zones,

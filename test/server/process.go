@@ -9,8 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -32,28 +33,35 @@ type Zone struct {
 	Key    *Key   // with which transfers may be signed that everybody may have unsigned, too; nil: none
 }
 
-// Server is a running server. Its methods may be called from several goroutines.
+// Server is a server that was started, and can be started again once it has ended. Its methods may be called from several
+// goroutines.
 type Server struct {
 	Name string         // program and version: "named 9.18.49"
 	Addr netip.AddrPort // 127.0.0.1 and the port for UDP and TCP
 	Dir  string         // its temporary folder
 
-	cmd     *exec.Cmd
-	logPath string
-	ended   chan struct{} // closed when the process is gone
-	stop    sync.Once
+	args, env []string
+	zones     []string // to wait for
+	logPath   string
+	process   atomic.Pointer[process] // the newest
+}
+
+// process is one run of a server.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when the process is gone
 }
 
 // PID returns the process id of the server.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
+func (s *Server) PID() int { return s.process.Load().cmd.Process.Pid }
 
 // Signal sends a signal to the server's process.
-func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
+func (s *Server) Signal(sig os.Signal) error { return s.process.Load().cmd.Process.Signal(sig) }
 
 // Ended returns a channel that is closed when the process has ended.
-func (s *Server) Ended() <-chan struct{} { return s.ended }
+func (s *Server) Ended() <-chan struct{} { return s.process.Load().ended }
 
-// Log returns what the server has written to its standard output and error so far.
+// Log returns what the server has written to its standard output and error so far, in all its runs.
 func (s *Server) Log() string {
 	b, err := os.ReadFile(s.logPath)
 	if err != nil {
@@ -63,17 +71,106 @@ func (s *Server) Log() string {
 }
 
 // Stop ends the process by SIGTERM, after a while by SIGKILL, and waits until it is gone. The test's cleanup calls it
-// too; further calls do nothing.
+// too. It does nothing if the process is gone.
 func (s *Server) Stop() {
-	s.stop.Do(func() {
-		_ = s.cmd.Process.Signal(syscall.SIGTERM) // fails only when the process is gone
+	p := s.process.Load()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only when the process is gone
+	select {
+	case <-p.ended:
+	case <-time.After(stopTimeout):
+		s.Kill()
+	}
+}
+
+// Kill ends the process by SIGKILL and waits until it is gone. It does nothing if the process is gone.
+func (s *Server) Kill() {
+	p := s.process.Load()
+	_ = p.cmd.Process.Kill() // fails only when the process is gone
+	<-p.ended
+}
+
+// Launch starts the server, whose process has ended, again: on the same port, in the same folder and with the same
+// configuration, and with more in its environment ("NAME=value"). It does not wait for it; see [Server.Await].
+func (s *Server) Launch(env ...string) error {
+	if p := s.process.Load(); p != nil {
 		select {
-		case <-s.ended:
-		case <-time.After(stopTimeout):
-			_ = s.cmd.Process.Kill()
-			<-s.ended
+		case <-p.ended:
+		default:
+			return fmt.Errorf("%s is still running", s.Name)
 		}
-	})
+	}
+	logFile, err := os.OpenFile(s.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	cmd := exec.Command(s.args[0], s.args[1:]...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, logFile, logFile
+	cmd.Env = slices.Concat(os.Environ(), s.env, env)
+	if err := spawn(cmd); err != nil {
+		return err
+	}
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	s.process.Store(p)
+	go func() {
+		_ = cmd.Wait() // its error says again how the process ended
+		close(p.ended)
+	}()
+	return nil
+}
+
+// Await waits until the server answers SOA with authority for all of its zones, over UDP and over TCP. The error says
+// that its process has ended, or that this took too long.
+func (s *Server) Await() error {
+	p := s.process.Load()
+	deadline := time.NewTimer(startTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	var last error
+	for i := 0; i < 2*len(s.zones); {
+		network := "udp"
+		if i >= len(s.zones) {
+			network = "tcp"
+		}
+		if last = askSOA(network, s.Addr.String(), s.zones[i%len(s.zones)]); last == nil {
+			i++
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-p.ended:
+			return fmt.Errorf("ended while starting: %s", p.cmd.ProcessState)
+		case <-deadline.C:
+			return fmt.Errorf("not ready after %v: %w", startTimeout, last)
+		}
+	}
+	return nil
+}
+
+// Restart starts the server, whose process has ended, again as [Server.Launch] does, and waits for it.
+func (s *Server) Restart(t testing.TB, env ...string) {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		before := len(s.Log())
+		err := s.Launch(env...)
+		if err == nil {
+			err = s.Await()
+		}
+		if err == nil {
+			return
+		}
+		log := s.Log()[before:]
+		s.Kill()
+		if attempt == portAttempts || !portTaken(log) {
+			t.Fatalf("%s, started again: %v; its log:\n%s", s.Name, err, tail(log, 60))
+		}
+	}
+}
+
+// portTaken tells from a log whether another process had the port.
+func portTaken(log string) bool {
+	return strings.Contains(strings.ToLower(log), "address already in use")
 }
 
 // plan is how to start one kind of server.
@@ -94,12 +191,12 @@ func start(t testing.TB, p plan) *Server {
 			t.Fatalf("%s: %v", p.name, err)
 		}
 		t.Cleanup(s.Stop)
-		if err = s.await(p.zones); err == nil {
+		if err = s.Await(); err == nil {
 			return s
 		}
 		log := s.Log()
 		s.Stop()
-		if attempt < portAttempts && strings.Contains(strings.ToLower(log), "address already in use") {
+		if attempt < portAttempts && portTaken(log) {
 			continue
 		}
 		t.Fatalf("%s: %v; its log:\n%s", p.name, err, tail(log, 60))
@@ -115,54 +212,11 @@ func launch(dir string, p plan) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	logPath := filepath.Join(dir, "log")
-	logFile, err := os.Create(logPath)
-	if err != nil {
-		return nil, err
-	}
-	defer logFile.Close()
-	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, logFile, logFile
-	cmd.Env = append(os.Environ(), p.env...)
-	if err := spawn(cmd); err != nil {
-		return nil, err
-	}
 	s := &Server{
 		Name: p.name, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), Dir: dir,
-		cmd: cmd, logPath: logPath, ended: make(chan struct{}),
+		args: args, env: p.env, zones: p.zones, logPath: filepath.Join(dir, "log"),
 	}
-	go func() {
-		_ = cmd.Wait() // its error says again how the process ended
-		close(s.ended)
-	}()
-	return s, nil
-}
-
-// await polls until the server answers SOA with authority for every zone, over UDP and over TCP.
-func (s *Server) await(zones []string) error {
-	deadline := time.NewTimer(startTimeout)
-	defer deadline.Stop()
-	tick := time.NewTicker(pollInterval)
-	defer tick.Stop()
-	var last error
-	for i := 0; i < 2*len(zones); {
-		network := "udp"
-		if i >= len(zones) {
-			network = "tcp"
-		}
-		if last = askSOA(network, s.Addr.String(), zones[i%len(zones)]); last == nil {
-			i++
-			continue
-		}
-		select {
-		case <-tick.C:
-		case <-s.ended:
-			return fmt.Errorf("ended while starting: %s", s.cmd.ProcessState)
-		case <-deadline.C:
-			return fmt.Errorf("not ready after %v: %w", startTimeout, last)
-		}
-	}
-	return nil
+	return s, s.Launch()
 }
 
 func askSOA(network, addr, zone string) error {

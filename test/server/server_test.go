@@ -118,6 +118,30 @@ func TestServers(t *testing.T) {
 	}
 }
 
+func TestRestart(t *testing.T) {
+	s := StartOurs(t, ".:"+Port+" {\n bind 127.0.0.1\n file "+writeZone(t).File+" x.example\n}\n", "x.example")
+	if err := s.Launch(); err == nil {
+		t.Error("started while it runs")
+	}
+	pid, addr := s.PID(), s.Addr
+	s.Kill()
+	s.Kill()
+	s.Restart(t)
+	if s.PID() == pid || s.Addr != addr {
+		t.Errorf("pid %d after %d, %v after %v", s.PID(), pid, s.Addr, addr)
+	}
+	if n := strings.Count(s.Log(), "CoreDNS-"); n != 2 {
+		t.Errorf("%d starts in the log:\n%s", n, s.Log())
+	}
+	s.Stop()
+	if err := os.WriteFile(filepath.Join(s.Dir, "Corefile"), []byte(". {\n no_such_plugin\n}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if p := run(t, func(tb testing.TB) { s.Restart(tb) }); !strings.Contains(p.failed, "ended while starting") {
+		t.Errorf("a server that does not start again: %q", p.failed)
+	}
+}
+
 func TestStartFails(t *testing.T) {
 	p := run(t, func(tb testing.TB) { StartOurs(tb, ".:"+Port+" {\n no_such_plugin\n}\n", "x.example") })
 	if !strings.Contains(p.failed, "ended while starting") || !strings.Contains(p.failed, "no_such_plugin") {
