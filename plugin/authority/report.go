@@ -2,6 +2,7 @@ package authority
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
@@ -78,3 +79,24 @@ func committed(took time.Duration, err error) {
 
 // oneLine gives an error that joins several in one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+// limiter keeps strangers from filling the log.
+type limiter struct {
+	mu     sync.Mutex
+	second int64
+	lines  int // in that second
+}
+
+// refusalLines is how many lines a second tell of refused transfers.
+const refusalLines = 5
+
+// allow tells whether one more line may be written now.
+func (l *limiter) allow(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := now.Unix(); s != l.second {
+		l.second, l.lines = s, 0
+	}
+	l.lines++
+	return l.lines <= refusalLines
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/coredns/coredns/plugin/transfer"
 	"github.com/coredns/coredns/plugin/tsig"
@@ -17,6 +18,9 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
+// refusals bounds the lines about them.
+var refusals limiter
+
 // transferZone answers AXFR and IXFR that the plugin transfer has not taken.
 func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *task, z *served) (int, error) {
 	kind := t.transferKind()
@@ -25,7 +29,7 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 		return t.refuse(w, n)
 	}
 	if !z.mayTransfer(ctx, w) {
-		if len(z.transfer) > 0 {
+		if len(z.transfer) > 0 && refusals.allow(time.Now()) {
 			key, _ := signer(ctx)
 			log.Warningf("%s: transfer to %s refused: no line \"transfer\" allows it%s", z.origin, w.RemoteAddr(), withKey(key))
 		}

@@ -36,16 +36,17 @@ const (
 // Next gives the serial of the version after the one with serial s, at a time.
 // It is later than s in any case: where the clock says otherwise it is s.Next.
 func (p SerialPolicy) Next(s Serial, now time.Time) Serial {
-	var wanted Serial
+	wanted := s.Next()
 	switch p {
+	case Increment:
 	case UnixTime:
 		wanted = Serial(now.Unix())
 	case Date:
 		y, m, d := now.UTC().Date()
 		wanted = Serial(((y*100+int(m))*100 + d) * 100)
 	}
-	if wanted != 0 && wanted.After(s) {
-		return wanted
+	if wanted == 0 || !wanted.After(s) {
+		return s.Next()
 	}
-	return s.Next()
+	return wanted
 }

@@ -9,6 +9,6 @@ import (
 func (s *stamp) identify(info fs.FileInfo) {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		s.Changed = st.Ctim.Nano()
-		s.Device, s.Inode = uint64(st.Dev), st.Ino
+		s.Device, s.Inode = uint64(st.Dev), st.Ino //nolint:unconvert // not on every architecture
 	}
 }

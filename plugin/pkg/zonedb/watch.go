@@ -54,8 +54,8 @@ func (w *watch) run() {
 	defer tick.Stop()
 	soon := time.NewTimer(time.Hour)
 	defer soon.Stop()
-	var events chan fsnotify.Event
-	var failures chan error
+	var events <-chan fsnotify.Event
+	var failures <-chan error
 	system, err := fsnotify.NewWatcher()
 	if err == nil { // else the ticks do
 		events, failures = system.Events, system.Errors
@@ -102,8 +102,8 @@ func (w *watch) run() {
 				arm(pause)
 			}
 			all = all || len(changed) > maxEvents
-		case <-failures: // events were lost
-			all = true
+		case lost := <-failures:
+			all = all || lost != nil // events are missing
 			arm(pause)
 		case <-soon.C:
 			armed = false
