@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
@@ -41,8 +42,7 @@ type StreamPacker struct {
 // A lineage is a name of the message and those of its ancestors that a pointer
 // can reach, all but the root.
 type lineage struct {
-	name  []byte
-	room  [dnsname.MaxLen]byte
+	name  []byte // the memory of whoever gave it
 	n     int
 	known [dnsname.MaxLabels]ancestor // shortest first
 }
@@ -52,23 +52,25 @@ type ancestor struct {
 	at   uint16 // offset in the message
 }
 
-// pointerSize is how far behind the end of a message a pointer may be written
-// before it is found not to fit.
-const pointerSize = 2
+// behind is how far behind the end of a message is written before something is
+// found not to fit.
+const behind = 16
 
 // Start makes p ready for the messages that answer q: with its ID, opcode, RD
 // and question, the flags QR, AA and no other, and, in the first, an OPT record
-// with the given options if the query had one. They have at most limit octets;
-// one with a single record that does not fit has up to largest. Both are taken
-// for MinUDP or MaxMessage if they are outside of these. The memory of q.Name and
-// options must stay as it is until the last message.
+// with the given options if the query had one. They have at most limit octets,
+// but a record that does not fit into these is put into one of its own with up to
+// largest; if it is the second of all it goes with the first, as a SOA record alone
+// means to some clients that there is no more (RFC 1995 §4). Both are taken for MinUDP or
+// MaxMessage if they are outside of these. The memory of q.Name and options must
+// stay as it is until the last message.
 func (p *StreamPacker) Start(q *Question, options []byte, limit, largest int) {
 	p.query, p.options, p.sent, p.n = *q, options, 0, 0
 	p.flags = FlagQR | FlagAA | q.Flags&(maskOpcode|FlagRD)
 	p.limit = min(max(limit, MinUDP), MaxMessage)
 	p.largest = min(max(largest, p.limit), MaxMessage)
 	if p.msg == nil {
-		p.msg = make([]byte, MaxMessage+pointerSize)
+		p.msg = make([]byte, MaxMessage+behind)
 	}
 }
 
@@ -86,7 +88,11 @@ func (p *StreamPacker) begin() {
 	if name := octets(p.query.Name); len(name) > 1 {
 		rest := len(name) - 1
 		labels, _ := p.starts.split(name, rest)
-		p.note(name, HeaderSize, labels, 0, noSlot)
+		for i, parent := labels-1, uint16(0); i >= 0; i-- {
+			from := int(p.starts[i])
+			parent = p.intern(name, from, parent, HeaderSize+from)
+			p.places[i] = parent
+		}
 		p.owner.descend(name, rest, labels, &p.starts, &p.places)
 	}
 }
@@ -95,9 +101,15 @@ func (p *StreamPacker) begin() {
 // at hand, from that at offset off of set.Packed() on, as many as fit. It gives
 // the offset of the first that does not, len(set.Packed()) if all do; then the
 // message takes no more, and Message must be called. A record that does not fit
-// into a message without records fits into none. The RDATA must stay as it is
-// until then.
-func (p *StreamPacker) Add(owner dnsname.Name, set *rrset.RRset, off int) (next int) {
+// into a message without records fits into none. The memory of the RDATA must stay
+// as it is until then.
+//
+// shared is how many octets at the end of owner it has in common with the owner
+// of the call before, as Snapshot.Walk tells; they must be whole labels. Owners
+// that come with it may use the same memory one after another. 0 means that it is
+// not known, and Add finds out; the memory of such an owner, and of the one before,
+// must stay as it is, too.
+func (p *StreamPacker) Add(owner dnsname.Name, shared int, set *rrset.RRset, off int) (next int) {
 	if p.n == 0 {
 		p.begin()
 	}
@@ -105,19 +117,19 @@ func (p *StreamPacker) Add(owner dnsname.Name, set *rrset.RRset, off int) (next 
 	fixed := uint64(set.Type)<<48 | classIN<<32 | uint64(set.TTL)
 	before, names := compressible(set.Type)
 	var ptr uint16 // to the owner, once it is in the message
-	if string(p.owner.name) == string(owner) {
+	if p.same(owner, shared) {
 		ptr = p.owner.pointer()
 	}
 	for off < len(packed) && !p.full {
 		end := p.limit - p.opt
-		if p.count == 0 {
+		if p.count == 0 || p.count == 1 && p.sent == 0 {
 			end = p.largest - p.opt
 		}
 		n, ok := p.n+2, true
 		if ptr != 0 {
 			binary.BigEndian.PutUint16(p.msg[p.n:], ptr)
 		} else {
-			n, ok = p.putOwner(owner, end)
+			n, ok = p.putOwner(owner, shared, end)
 			ptr = p.owner.pointer()
 		}
 		next := off + 2 + int(packed[off])<<8 + int(packed[off+1])
@@ -140,6 +152,15 @@ func (p *StreamPacker) Add(owner dnsname.Name, set *rrset.RRset, off int) (next 
 		p.count++
 	}
 	return off
+}
+
+// same tells whether an owner is the one before, with which it shares so many
+// octets for sure.
+func (p *StreamPacker) same(owner dnsname.Name, shared int) bool {
+	if shared == 0 || p.count == 0 {
+		return string(p.owner.name) == string(owner)
+	}
+	return shared == len(owner) && shared == len(p.owner.name)
 }
 
 // Records gives the number of records of the message at hand.
@@ -201,16 +222,23 @@ func (p *StreamPacker) putRDATA(n int, rdata string, before, names, end int) (_ 
 			break
 		}
 		l := &p.owner
-		labels, rest, at := l.share(name, &p.starts)
+		if at := l.pointer(); at != 0 && len(name) == 1+int(name[0])+len(l.name) && string(name[len(name)-len(l.name):]) == string(l.name) && proper(name[0]) {
+			if n, _, ok = p.putLabel(n, name, at&^pointer, end); !ok { // one label more than the owner
+				return n, false
+			}
+			rdata = rdata[len(name):]
+			continue
+		}
+		labels, rest, at := l.share(name, commonEnd(name, l.name), &p.starts)
 		if at == 0 {
-			if labels, rest, at = p.target.share(name, &p.starts); at == 0 {
+			l = &p.target
+			if labels, rest, at = l.share(name, commonEnd(name, l.name), &p.starts); at == 0 {
 				if dnsname.Len(name) != len(name) {
 					break
 				}
 				rest = len(name) - 1
 				labels, _ = p.starts.split(name, rest)
 			}
-			l = &p.target
 		}
 		if n, ok = p.put(n, name, rest, labels, at, end); !ok {
 			return n, false
@@ -229,16 +257,28 @@ func (p *StreamPacker) putRDATA(n int, rdata string, before, names, end int) (_ 
 }
 
 // putOwner writes an owner at the end of the message, and gives the end after it;
-// ok is false if that is beyond end.
-func (p *StreamPacker) putOwner(owner dnsname.Name, end int) (n int, ok bool) {
+// ok is false if that is beyond end. The owner shares so many octets at its end
+// with the one before, for sure.
+func (p *StreamPacker) putOwner(owner dnsname.Name, shared, end int) (n int, ok bool) {
 	name := octets(owner)
-	labels, rest, at := p.owner.share(name, &p.starts)
+	l := &p.owner
+	if shared == 0 || p.count == 0 {
+		shared = commonEnd(name, l.name)
+	} else if a := l.upTo(shared); a != nil && len(name)-int(a.size) == 1+int(name[0]) {
+		// One label more, as most are.
+		if n, p.places[0], ok = p.putLabel(p.n, name, a.at, end); ok {
+			p.starts[0] = 0
+			l.descend(name, 1+int(name[0]), 1, &p.starts, &p.places)
+		}
+		return n, ok
+	}
+	labels, rest, at := l.share(name, shared, &p.starts)
 	if at == 0 {
 		rest = len(name) - 1
 		labels, _ = p.starts.split(name, rest)
 	}
 	if n, ok = p.put(p.n, name, rest, labels, at, end); ok {
-		p.owner.descend(name, rest, labels, &p.starts, &p.places)
+		l.descend(name, rest, labels, &p.starts, &p.places)
 	}
 	return n, ok
 }
@@ -248,17 +288,17 @@ func (p *StreamPacker) putOwner(owner dnsname.Name, end int) (n int, ok bool) {
 // note of the labels that are new. The places of the labels before rest are put
 // into p.places, 0 where no pointer reaches.
 func (p *StreamPacker) put(n int, name []byte, rest, labels int, known uint16, end int) (next int, ok bool) {
-	left, slot := labels, uint64(noSlot)
-	for left > 0 {
-		from := int(p.starts[left-1])
-		label := labelAt(name, from)
-		var at uint16
-		if at, slot = p.find(label, known); at == 0 {
-			break
+	for i, parent := labels-1, known; i >= 0; i-- {
+		from := int(p.starts[i])
+		here := n + from
+		parent = p.intern(name, from, parent, here)
+		if p.places[i] = parent; int(parent) != here {
+			if parent == 0 {
+				clear(p.places[:i])
+				break
+			}
+			rest, known = from, parent
 		}
-		left--
-		rest, known = from, at
-		p.places[left] = at
 	}
 	next = n + rest + 1
 	if known != 0 {
@@ -267,93 +307,125 @@ func (p *StreamPacker) put(n int, name []byte, rest, labels int, known uint16, e
 	if next > end {
 		return n, false
 	}
-	copy(p.msg[n:], name[:rest])
+	if rest <= behind && len(name) >= behind {
+		*(*[behind]byte)(p.msg[n:]) = [behind]byte(name)
+	} else {
+		copy(p.msg[n:], name[:rest])
+	}
 	if known != 0 {
 		binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
 	} else {
 		p.msg[next-1] = 0
 	}
-	p.note(name, n, left, known, slot)
 	return next, true
 }
 
-// note takes note of the first so many labels of a name, which stands at n and
-// goes on at the offset known. The last of these labels belongs into slot. Their
-// places are put into p.places, 0 where no pointer reaches.
-func (p *StreamPacker) note(name []byte, n, labels int, known uint16, slot uint64) {
-	for i := labels - 1; i >= 0; i-- {
-		from := int(p.starts[i])
-		at := n + from
-		if at > maxOffset {
-			clear(p.places[:i+1])
+// putLabel is put for a name whose first label stands before the one at known. It
+// gives the place of the name too.
+func (p *StreamPacker) putLabel(n int, name []byte, known uint16, end int) (next int, at uint16, ok bool) {
+	at = p.intern(name, 0, known, n)
+	size := 0
+	if int(at) == n || at == 0 {
+		size = 1 + int(name[0])
+	} else {
+		known = at
+	}
+	if next = n + size + 2; next > end {
+		return n, 0, false
+	}
+	if size <= behind && len(name) >= behind {
+		*(*[behind]byte)(p.msg[n:]) = [behind]byte(name)
+	} else {
+		copy(p.msg[n:], name[:size])
+	}
+	binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
+	return next, at, true
+}
+
+// intern gives the offset of the label at the octet from of a name, if it stands
+// before the one at parent. Otherwise it takes note that it will, at the offset
+// here, and gives that, or 0 if no pointer reaches it.
+func (p *StreamPacker) intern(name []byte, from int, parent uint16, here int) uint16 {
+	const mul = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio
+	label := labelAt(name, from)
+	hash := uint64(parent) << 40
+	b := label
+	for ; len(b) >= 8; b = b[8:] {
+		hash = (hash ^ binary.LittleEndian.Uint64(b)) * mul
+		hash ^= hash >> 32
+	}
+	if from+len(label)-len(b)+8 <= len(name) {
+		hash ^= binary.LittleEndian.Uint64(name[from+len(label)-len(b):]) & (1<<(8*len(b)) - 1)
+	} else {
+		for i, c := range b {
+			hash ^= uint64(c) << (8 * i)
+		}
+	}
+	slot := hash * mul >> (64 - slotBits)
+	for i := range uint64(maxProbes) {
+		s := &p.slots[(slot+i)%numSlots]
+		if *s == 0 {
+			if here <= maxOffset {
+				*s = uint32(parent)<<16 | uint32(here)
+			}
 			break
 		}
-		if i != labels-1 || slot == noSlot {
-			slot = p.free(hashLabel(labelAt(name, from), known))
-		}
-		if slot != noSlot {
-			p.slots[slot%numSlots] = uint32(known)<<16 | uint32(at)
-		}
-		known = uint16(at)
-		p.places[i] = known
-	}
-}
-
-// noSlot says that there is no room for a label.
-const noSlot = numSlots
-
-// find gives the offset of a label that stands before the one at parent. If it is
-// 0 there is none, and slot is where it belongs, or noSlot.
-func (p *StreamPacker) find(label []byte, parent uint16) (at uint16, slot uint64) {
-	hash := hashLabel(label, parent)
-	for i := range uint64(maxProbes) {
-		slot = (hash + i) % numSlots
-		s := p.slots[slot]
-		if s == 0 {
-			return 0, slot
-		}
-		if at := int(uint16(s)); uint16(s>>16) == parent && string(p.msg[at:at+len(label)]) == string(label) {
-			return uint16(at), slot
+		at := int(uint16(*s))
+		if uint16(*s>>16) == parent && string(p.msg[at:at+len(label)]) == string(label) {
+			return uint16(at)
 		}
 	}
-	return 0, noSlot
-}
-
-// free gives the first free slot for a hash, or noSlot.
-func (p *StreamPacker) free(hash uint64) uint64 {
-	for i := range uint64(maxProbes) {
-		if slot := (hash + i) % numSlots; p.slots[slot] == 0 {
-			return slot
-		}
+	if here > maxOffset {
+		return 0
 	}
-	return noSlot
+	return uint16(here)
 }
 
-// share finds the longest ancestor in l that a name, which may be malformed, ends
-// with. It starts at the octet rest of the name and stands in the message at the offset at, which is 0
-// if there is none. The starts of the labels before it, so many, are put into s.
-func (l *lineage) share(name []byte, s *starts) (labels, rest int, at uint16) {
+// commonEnd gives the number of octets at their ends that two names have in
+// common.
+func commonEnd(a, b []byte) int {
+	n := 0
+	for n+8 <= len(a) && n+8 <= len(b) {
+		x := binary.LittleEndian.Uint64(a[len(a)-n-8:]) ^ binary.LittleEndian.Uint64(b[len(b)-n-8:])
+		if x != 0 {
+			return n + bits.LeadingZeros64(x)/8
+		}
+		n += 8
+	}
+	for n < len(a) && n < len(b) && a[len(a)-n-1] == b[len(b)-n-1] {
+		n++
+	}
+	return n
+}
+
+// share finds the longest ancestor in l that a name, which may be malformed, has
+// among the so many octets at its end that it shares with the name of l. The
+// ancestor starts at the octet rest of the name and stands in the message at the
+// offset at, which is 0 if there is none. The starts of the labels before it, so
+// many, are put into s.
+func (l *lineage) share(name []byte, shared int, s *starts) (labels, rest int, at uint16) {
 	for i := l.n - 1; i >= 0; i-- {
 		a := &l.known[i]
-		rest = len(name) - int(a.size)
-		if rest < 0 || string(name[rest:]) != string(l.name[len(l.name)-int(a.size):]) {
+		if int(a.size) > shared {
 			continue
 		}
-		if labels, ok := s.split(name, rest); ok && s.proper(name, labels) {
-			return labels, rest, a.at
+		rest = len(name) - int(a.size)
+		for at := 0; ; labels++ {
+			if at >= rest {
+				if at == rest {
+					return labels, rest, a.at
+				}
+				break
+			}
+			if !proper(name[at]) || labels == len(s) {
+				break
+			}
+			s[labels] = uint8(at)
+			at += 1 + int(name[at])
 		}
+		labels = 0
 	}
 	return 0, 0, 0
-}
-
-// proper tells whether the first so many labels are as long as labels may be.
-func (s *starts) proper(name []byte, labels int) bool {
-	for i := range labels {
-		if c := name[s[i]]; c == 0 || c > dnsname.MaxLabel {
-			return false
-		}
-	}
-	return true
 }
 
 // descend makes l the lineage of a name that was written. It shares what begins
@@ -362,12 +434,25 @@ func (l *lineage) descend(name []byte, rest, labels int, s *starts, places *[dns
 	for l.n > 0 && int(l.known[l.n-1].size) > len(name)-rest {
 		l.n--
 	}
-	l.name = l.room[:copy(l.room[:], name)]
+	l.name = name
 	for i := labels - 1; i >= 0 && places[i] != 0; i-- {
 		l.known[l.n] = ancestor{uint8(len(name) - int(s[i])), places[i]}
 		l.n++
 	}
 }
+
+// upTo gives the longest ancestor of at most so many octets, or nil.
+func (l *lineage) upTo(size int) *ancestor {
+	for i := l.n - 1; i >= 0; i-- {
+		if a := &l.known[i]; int(a.size) <= size {
+			return a
+		}
+	}
+	return nil
+}
+
+// proper tells whether a label of RDATA is as long as labels may be.
+func proper(length byte) bool { return length-1 < dnsname.MaxLabel }
 
 // pointer gives a pointer to the name, or 0 if there can be none.
 func (l *lineage) pointer() uint16 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"sync"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
@@ -159,32 +160,44 @@ var packers = sync.Pool{New: func() any { return new(wire.StreamPacker) }}
 // until the next. Each has the ID, opcode, RD and question of the request, QR and
 // AA. The only error is ErrRecordSize, and ends them: no server could send the
 // zone.
+//
+// Large zones are packed by goroutines of their own while the messages before
+// are looked at. They have ended when the loop has.
 func (st *Stream) Messages() iter.Seq2[[]byte, error] {
+	if st.Form == Whole && st.snapshot.Records() >= manyRecords && runtime.GOMAXPROCS(0) > 1 {
+		return st.inParts
+	}
 	return func(yield func([]byte, error) bool) {
 		p := packers.Get().(*wire.StreamPacker)
 		defer packers.Put(p)
-		limit, largest := messageSize, wire.MaxMessage-st.options.Reserve
-		if st.options.UDP > 0 {
-			limit = min(st.options.UDP, wire.MaxMessage) - st.options.Reserve
-			largest = limit
-		}
-		p.Start(&st.query, st.options.EDNS, min(limit, largest), largest)
+		st.start(p, true)
 		w := writer{p, yield}
 		soa := st.snapshot.SOA()
-		if st.Form == Whole && !st.snapshot.Walk(w.set) {
-			return
+		var ok bool
+		switch st.Form {
+		case Whole:
+			ok = st.snapshot.Walk(w.set) && w.add(soa.Owner, 0, &soa.RRset)
+		case Incremental:
+			ok = w.add(soa.Owner, 0, &soa.RRset) && w.sets(st.change.Removed) && w.sets(st.change.Added) && w.add(soa.Owner, 0, &soa.RRset)
+		default:
+			ok = w.add(soa.Owner, 0, &soa.RRset)
 		}
-		if st.Form != Whole && !w.add(soa.Owner, &soa.RRset) {
-			return
+		if ok {
+			yield(p.Message(), nil)
 		}
-		if st.Form == Incremental && (!w.sets(st.change.Removed) || !w.sets(st.change.Added)) {
-			return
-		}
-		if (st.Form == Whole || st.Form == Incremental) && !w.add(soa.Owner, &soa.RRset) {
-			return
-		}
-		yield(p.Message(), nil)
 	}
+}
+
+// start makes p ready for the messages, or for those after the first.
+func (st *Stream) start(p *wire.StreamPacker, first bool) {
+	limit, largest := messageSize, wire.MaxMessage-st.options.Reserve
+	if st.options.UDP > 0 {
+		limit = min(st.options.UDP, wire.MaxMessage) - st.options.Reserve
+		largest = limit
+	}
+	query := st.query
+	query.HasEDNS = query.HasEDNS && first
+	p.Start(&query, st.options.EDNS, min(limit, largest), largest)
 }
 
 // A writer puts sets into messages. Its methods give false if there is no use in
@@ -196,20 +209,20 @@ type writer struct {
 
 func (w writer) sets(sets []zone.Set) bool {
 	for i := range sets {
-		if !w.set(&sets[i]) {
+		if !w.set(&sets[i], 0) {
 			return false
 		}
 	}
 	return true
 }
 
-func (w writer) set(s *zone.Set) bool {
-	return w.add(s.Owner, &s.RRset) && w.add(s.Owner, &s.Sigs)
+func (w writer) set(s *zone.Set, shared int) bool {
+	return (s.IsEmpty() || w.add(s.Owner, shared, &s.RRset)) && (s.Sigs.IsEmpty() || w.add(s.Owner, 0, &s.Sigs))
 }
 
-func (w writer) add(owner dnsname.Name, set *rrset.RRset) bool {
+func (w writer) add(owner dnsname.Name, shared int, set *rrset.RRset) bool {
 	for off, end := 0, len(set.Packed()); off < end; {
-		next := w.p.Add(owner, set, off)
+		next := w.p.Add(owner, shared, set, off)
 		switch {
 		case next == end:
 		case next == off && w.p.Records() == 0:

@@ -1,6 +1,11 @@
 package zone
 
 import (
+	"encoding/binary"
+	"iter"
+	"math/bits"
+	"unsafe"
+
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/trie"
@@ -10,26 +15,53 @@ import (
 // false; it tells whether it came to the end. It is for those who read whole zones
 // often: nothing is allocated for a set, but the set and its Owner are valid
 // only until visit returns. RDATA stays valid.
-func (s *Snapshot) Walk(visit func(set *Set) bool) bool {
-	set := s.soa
-	if !visit(&set) {
-		return false
-	}
-	var o owners
+//
+// shared is how many octets at its end, which are whole labels, Owner has for
+// sure in common with the Owner before, in letter case too; for the first it is
+// the length of the origin.
+func (s *Snapshot) Walk(visit func(set *Set, shared int) bool) bool {
+	return s.walkSOA(visit) && s.walk(s.names.All(), visit) && s.walk(s.hashes.All(), visit)
+}
+
+// WalkParts cuts Walk into parts that follow one another: n or more, unless the
+// zone is too small. They may be gone through concurrently. Their sizes differ.
+func (s *Snapshot) WalkParts(n int) []func(visit func(set *Set, shared int) bool) bool {
+	var parts []func(func(*Set, int) bool) bool
 	for _, t := range [...]trie.Trie{s.names, s.hashes} {
-		for e := range t.All() {
-			n := node{e.Key, e.Value}
-			owner := o.of(n, s.origin)
-			for off := n.entries(); off < len(n.val); {
-				off = n.next(off, &set)
-				if n.key == "" && set.Type == rrset.TypeSOA {
-					continue
-				}
-				set.Owner = owner
-				if !visit(&set) {
-					return false
-				}
+		for _, entries := range t.Parts(n) {
+			first := len(parts) == 0
+			parts = append(parts, func(visit func(*Set, int) bool) bool {
+				return (!first || s.walkSOA(visit)) && s.walk(entries, visit)
+			})
+		}
+	}
+	return parts
+}
+
+// walkSOA visits what comes first.
+func (s *Snapshot) walkSOA(visit func(set *Set, shared int) bool) bool {
+	set := s.soa
+	return visit(&set, len(s.origin))
+}
+
+// walk visits the sets of some owners, which are in the order of their keys.
+func (s *Snapshot) walk(entries iter.Seq[trie.Entry], visit func(set *Set, shared int) bool) bool {
+	var set Set
+	o := owners{origin: s.origin}
+	copy(o.room[len(o.room)-len(s.origin):], s.origin)
+	for e := range entries {
+		n := node{e.Key, e.Value}
+		owner, shared := o.next(n)
+		for off := n.entries(); off < len(n.val); {
+			off = n.next(off, &set)
+			if n.key == "" && set.Type == rrset.TypeSOA {
+				continue
 			}
+			set.Owner = owner
+			if !visit(&set, shared) {
+				return false
+			}
+			shared = len(owner)
 		}
 	}
 	return true
@@ -38,39 +70,113 @@ func (s *Snapshot) Walk(visit func(set *Set) bool) bool {
 // owners makes the owners of nodes that come in the order of their keys. What
 // an owner shares with the one before is not decoded again.
 type owners struct {
-	key  string // of the owner before that was decoded from one
-	name []byte
-	room [2][dnsname.MaxLen]byte // for that name, and in turn the next
-	used int
+	origin dnsname.Name
+	key    string // of the owner before that was decoded from one
+	labels int    // of it below the origin
+	ends   [dnsname.MaxLabels]labelEnd
+	room   [dnsname.MaxLen]byte // its name is at the end
+	cased  [dnsname.MaxLen]byte // an owner with capital letters
 }
+
+// labelEnd says how long the key and the name are with a label and those after it.
+type labelEnd struct{ key, name uint16 }
 
 // endOfLabel is the last octet of the key of every label.
 var endOfLabel = dnsname.AppendChild(nil, "")[0]
 
-// of gives the owner of n. It is valid until the next call.
-func (o *owners) of(n node, origin dnsname.Name) dnsname.Name {
-	o.used ^= 1
-	dst := o.room[o.used][:0]
+// simple gives the octets that are one symbol in a key, letters in lower case, and
+// 0 for other symbols.
+var simple = func() (t [256]byte) {
+	for c := range t {
+		if k := dnsname.AppendChild(nil, []byte{byte(c)}); len(k) == 2 {
+			t[k[0]] = dnsname.Lower(byte(c))
+		}
+	}
+	return t
+}()
+
+// next gives the owner of n, which is valid until the next call, and how many
+// octets of its end were the end of the owner before.
+func (o *owners) next(n node) (owner dnsname.Name, shared int) {
 	if n.flags()&hasCase != 0 {
-		o.key, o.name = "", nil
-		return dnsname.Name(view(n.appendOwner(dst, origin)))
+		o.key, o.labels = "", 0 // the next shares the origin with it, if not more
+		return dnsname.Name(view(n.appendOwner(o.cased[:0], o.origin))), len(o.origin)
 	}
-	same, end := 0, min(len(o.key), len(n.key))
-	for i := 0; i < end && o.key[i] == n.key[i]; i++ {
-		if n.key[i] == endOfLabel {
-			same = i + 1
+	same := commonPrefix(o.key, n.key)
+	for o.labels > 0 && int(o.ends[o.labels-1].key) > same {
+		o.labels--
+	}
+	end := labelEnd{0, uint16(len(o.origin))}
+	if o.labels > 0 {
+		end = o.ends[o.labels-1]
+	}
+	shared = int(end.name)
+	o.key = n.key
+	if int(end.key) < len(n.key) && !o.prepend(end) {
+		for int(end.key) < len(n.key) {
+			end = o.prependLabel(end)
 		}
 	}
-	shared := origin
-	if same > 0 {
-		at := 0
-		for i := same; i < len(o.key); i++ {
-			if o.key[i] == endOfLabel {
-				at += 1 + int(o.name[at])
-			}
-		}
-		shared = dnsname.Name(view(o.name[at:]))
+	size := len(o.origin)
+	if o.labels > 0 {
+		size = int(o.ends[o.labels-1].name)
 	}
-	o.key, o.name = n.key, dnsname.AppendFromKey(dst, n.key[same:], shared)
-	return dnsname.Name(view(o.name))
+	return dnsname.Name(view(o.room[len(o.room)-size:])), shared
 }
+
+// commonPrefix gives the number of octets at their start that two keys have in
+// common.
+func commonPrefix(a, b string) int {
+	end, n := min(len(a), len(b)), 0
+	for ; n+8 <= end; n += 8 {
+		x := binary.LittleEndian.Uint64(octets(a)[n:]) ^ binary.LittleEndian.Uint64(octets(b)[n:])
+		if x != 0 {
+			return n + bits.TrailingZeros64(x)/8
+		}
+	}
+	for n < end && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// prepend puts what the key has after end before the name, if that is one label
+// of simple symbols, as most are.
+func (o *owners) prepend(end labelEnd) bool {
+	symbols := o.key[end.key : len(o.key)-1]
+	at := len(o.room) - int(end.name) - 1 - len(symbols)
+	if at < 0 || len(symbols) > dnsname.MaxLabel {
+		return false
+	}
+	label := o.room[at : at+1+len(symbols)]
+	label[0] = byte(len(symbols))
+	for i := range len(symbols) {
+		c := simple[symbols[i]]
+		if c == 0 {
+			return false
+		}
+		label[1+i] = c
+	}
+	o.ends[o.labels] = labelEnd{uint16(len(o.key)), end.name + uint16(len(label))}
+	o.labels++
+	return true
+}
+
+// prependLabel puts the label that the key has after end before the name.
+func (o *owners) prependLabel(end labelEnd) labelEnd {
+	next := int(end.key)
+	for o.key[next] != endOfLabel {
+		next++
+	}
+	next++
+	var buf [dnsname.MaxLen]byte
+	label := dnsname.AppendFromKey(buf[:0], o.key[end.key:next], "")
+	copy(o.room[len(o.room)-int(end.name)-len(label):], label)
+	end = labelEnd{uint16(next), end.name + uint16(len(label))}
+	o.ends[o.labels] = end
+	o.labels++
+	return end
+}
+
+// octets gives the octets of a string, to be read only.
+func octets(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
