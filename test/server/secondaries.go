@@ -121,12 +121,12 @@ template:
     acl: [all, notify]
     semantic-checks: off
     zonefile-sync: -1
-    refresh-min-interval: 1
+    refresh-min-interval: 2
     refresh-max-interval: %[7]d
     retry-min-interval: 1
     retry-max-interval: 1
 zone:
-`, dir, port, p.Addr.Addr(), p.Addr.Port(), KnotdSource, key, p.Refresh)
+`, dir, port, p.Addr.Addr(), p.Addr.Port(), KnotdSource, key, max(2, p.Refresh))
 			for _, z := range p.Zones {
 				fmt.Fprintf(&b, "  - domain: %q\n", z)
 			}

@@ -28,6 +28,7 @@ type Client struct {
 	Key     *server.Key
 	TLS     *tls.Config   // nil: plain TCP
 	Timeout time.Duration // for each message; 0: [Timeout]
+	LaxAA   bool          // answers may lack AA, as those of knotd do
 }
 
 // Form is the form of an answer (RFC 1995 §4).
@@ -166,7 +167,7 @@ func (c *Conn) Send(m *dns.Msg) error {
 
 // Receive reads the answer to a request, which must be the next that comes.
 func (c *Conn) Receive(m *dns.Msg) (*Answer, error) {
-	r := reader{zone: m.Question[0].Name, has: serialOf(m), incremental: m.Question[0].Qtype == dns.TypeIXFR}
+	r := reader{zone: m.Question[0].Name, laxAA: c.client.LaxAA, has: serialOf(m), incremental: m.Question[0].Qtype == dns.TypeIXFR}
 	mac := c.macs[m.Id]
 	for first := true; ; first = false {
 		b, err := c.next()
@@ -251,6 +252,7 @@ func serialOf(m *dns.Msg) uint32 {
 // A reader puts the records of an answer where they belong.
 type reader struct {
 	zone        string
+	laxAA       bool
 	has         uint32 // the serial of the client
 	incremental bool   // IXFR was asked for
 
@@ -264,7 +266,7 @@ func (r *reader) checkMessage(request, m *dns.Msg, first bool) error {
 	switch {
 	case m.Id != request.Id || !m.Response || m.Opcode != dns.OpcodeQuery:
 		return fmt.Errorf("header %+v for ID %d", m.MsgHdr, request.Id)
-	case !m.Authoritative || m.Truncated || m.RecursionAvailable || m.Rcode != dns.RcodeSuccess:
+	case !m.Authoritative && !r.laxAA || m.Truncated || m.RecursionAvailable || m.Rcode != dns.RcodeSuccess:
 		return fmt.Errorf("header %+v", m.MsgHdr)
 	case len(m.Question) > 1 || len(m.Question) == 1 && m.Question[0] != request.Question[0]:
 		return fmt.Errorf("question %v", m.Question)
