@@ -3,9 +3,9 @@
 //
 //	go run ./test/bench [-quick] [-o FILE] [-servers NAME,...]
 //
-// It measures lookups in process, first load, memory, and CPU time per query of
-// the plugin chain, and compares answers, rcodes and message sizes with those of
-// named, knotd and nsd. Servers run on one core, what asks them on another, all
+// It measures lookups and durable changes in process, first load, restart, memory,
+// zone transfers, and CPU time per query of the plugin chain, and compares answers,
+// rcodes and message sizes with those of named, knotd and nsd. Servers run on one core, what asks them on another, all
 // over the loopback interface. It needs Linux, two cores, dnsperf and taskset. A
 // peer that is not installed is named in the result.
 //
@@ -58,14 +58,15 @@ type extent struct {
 	lookups            []int
 	rounds             int
 	round              time.Duration
-	starts             int // of each server with each zone, the median counts
-	queries            int // of the mix that each server gets before its memory is read again
-	sample             int // whose answers are compared
+	starts             int           // of each server with each zone, the median counts
+	commit             time.Duration // of commits to a zone by some writers
+	queries            int           // of the mix that each server gets before its memory is read again
+	sample             int           // whose answers are compared
 }
 
 var (
-	full  = extent{small: 1000, medium: 100_000, big: 1_000_000, lookups: []int{1000, 100_000, 1_000_000}, rounds: 5, round: 3 * time.Second, starts: 3, queries: 100_000, sample: 4000}
-	quick = extent{small: 1000, medium: 20_000, big: 50_000, lookups: []int{1000, 20_000}, rounds: 3, round: 400 * time.Millisecond, starts: 1, queries: 20_000, sample: 1000}
+	full  = extent{small: 1000, medium: 100_000, big: 1_000_000, lookups: []int{1000, 100_000, 1_000_000}, rounds: 5, round: 3 * time.Second, starts: 3, commit: 8 * time.Second, queries: 100_000, sample: 4000}
+	quick = extent{small: 1000, medium: 20_000, big: 50_000, lookups: []int{1000, 20_000}, rounds: 3, round: 400 * time.Millisecond, starts: 1, commit: time.Second, queries: 20_000, sample: 1000}
 )
 
 // bench measures everything and writes the report.
@@ -111,6 +112,7 @@ func bench(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.inProcess(t)
+	m.commits(t)
 	for _, s := range m.subjects(t) {
 		t.Run(s.name, func(t *testing.T) { m.measure(t, s) })
 	}
@@ -206,11 +208,13 @@ func (m *meter) subjects(t *testing.T) []subject {
 	signed := mixed("signed", "signed.example.", m.small)
 	signed.signed = true
 	signed.about += "; signed with ECDSA P-256 and NSEC, asked with DO"
+	big := delegations("big", "big.example.", m.big)
+	big.large = true
 	list := []subject{
 		tiny(),
 		mixed("small", "small.example.", m.small),
 		mixed("medium", "medium.example.", m.medium),
-		delegations("big", "big.example.", m.big),
+		big,
 		signed,
 	}
 	suffixes := false

@@ -27,8 +27,9 @@ type meter struct {
 type running struct {
 	candidate
 	*server.Server
-	result  *result
-	answers [][]byte
+	result      *result
+	transferred *transferred
+	answers     [][]byte
 }
 
 // measure measures all servers with one zone.
@@ -52,11 +53,17 @@ func (m *meter) measure(t *testing.T, s subject) {
 			}
 			m.loaded(t, s, r)
 		}
+		if s.large {
+			m.restart(t, s, path)
+		}
 	}
 	m.check(t, s, path, live, set)
 	m.query(t, s, live)
 	for _, r := range live {
 		r.Stop()
+	}
+	if s.large {
+		m.transfers(t, set, path)
 	}
 }
 
@@ -99,21 +106,28 @@ func sign(dir, origin, path string) (string, error) {
 
 // load starts a server and measures what it takes until it answers.
 func (m *meter) load(t *testing.T, r *running, z server.Zone) {
+	s, age, cpu := m.launch(t, func() *server.Server { return r.start(t, z) })
+	r.Server = s
+	r.result.loads = append(r.result.loads, age)
+	r.result.loadCPU = append(r.result.loadCPU, cpu)
+}
+
+// launch starts a server on its core, and gives the time and the CPU time until it
+// answers.
+func (m *meter) launch(t *testing.T, start func() *server.Server) (s *server.Server, age, cpu time.Duration) {
 	// What starts the server passes its core on to it. While the server loads, all
 	// that this process does there is to ask now and then.
 	m.pin(t, m.serverCore)
-	r.Server = r.start(t, z)
-	age, err := proc.age(r.PID())
+	s = start()
+	age, err := proc.age(s.PID())
 	if err != nil {
 		t.Fatal(err)
 	}
-	cpu, err := proc.cpu(r.PID())
-	if err != nil {
+	if cpu, err = proc.cpu(s.PID()); err != nil {
 		t.Fatal(err)
 	}
 	m.pin(t, m.clientCore)
-	r.result.loads = append(r.result.loads, age)
-	r.result.loadCPU = append(r.result.loadCPU, cpu)
+	return s, age, cpu
 }
 
 // loaded measures the memory of a server that has loaded its zone.
@@ -170,7 +184,7 @@ func (m *meter) check(t *testing.T, s subject, path string, live []*running, set
 	if err != nil {
 		t.Fatal(err)
 	}
-	set.encoded = meanSize(encoded)
+	set.encoded, set.records = meanSize(encoded), snap.Records()
 	for _, r := range live {
 		if r.answers, err = askAll(r.Addr, queries); err != nil {
 			t.Fatalf("%s: %v", r.name, err)

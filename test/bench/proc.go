@@ -88,6 +88,15 @@ func (p procfs) pss(pid int) (int64, error) {
 	return p.each(pid, func(pid int) (int64, error) { return p.kilobytes(pid, "smaps_rollup", "Pss:") })
 }
 
+// split gives the parts of pss that are anonymous memory and pages of files.
+func (p procfs) split(pid int) (anonymous, files int64, err error) {
+	if anonymous, err = p.each(pid, func(pid int) (int64, error) { return p.kilobytes(pid, "smaps_rollup", "Pss_Anon:") }); err != nil {
+		return 0, 0, err
+	}
+	files, err = p.each(pid, func(pid int) (int64, error) { return p.kilobytes(pid, "smaps_rollup", "Pss_File:") })
+	return anonymous, files, err
+}
+
 // peak gives the greatest resident memory, in bytes, that a process or one below
 // it has had.
 func (p procfs) peak(pid int) (int64, error) {
@@ -221,7 +230,21 @@ func parseCores(list string) (cores []int, err error) {
 // pin binds all threads of this process to a core. Processes started afterwards
 // stay on it.
 func pin(core int) error {
-	out, err := exec.Command("taskset", "-a", "-p", "-c", strconv.Itoa(core), strconv.Itoa(os.Getpid())).CombinedOutput()
+	return taskset("-a", "-p", "-c", strconv.Itoa(core), strconv.Itoa(os.Getpid()))
+}
+
+// pinThread binds the present thread, to which the goroutine has to be locked, to a
+// core.
+func pinThread(core int) error {
+	link, err := os.Readlink(filepath.Join(string(proc), "thread-self"))
+	if err != nil {
+		return err
+	}
+	return taskset("-p", "-c", strconv.Itoa(core), filepath.Base(link))
+}
+
+func taskset(args ...string) error {
+	out, err := exec.Command("taskset", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("taskset: %w: %s", err, bytes.TrimSpace(out))
 	}

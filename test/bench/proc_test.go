@@ -57,19 +57,19 @@ func family(t *testing.T) procfs {
 		"42/task/42/children": "50 ",
 		"42/task/43/children": "60 ",
 		"42/stat":             statLine("nsd", "100", "20", "3", "1", "100000"),
-		"42/smaps_rollup":     "1000-2000 ---p 00000000 00:00 0 [rollup]\nRss: 900 kB\nPss:                 400 kB\nPss_Anon: 1 kB\n",
+		"42/smaps_rollup":     "1000-2000 ---p 00000000 00:00 0 [rollup]\nRss: 900 kB\nPss:                 400 kB\nPss_Anon: 1 kB\nPss_File: 7 kB\n",
 		"42/status":           "Name:\tnsd\nVmHWM:\t    1000 kB\n",
 		"50/task/50/children": "70 ",
 		"50/stat":             statLine("nsd: server 1", "1000", "0", "0", "0", "100001"),
-		"50/smaps_rollup":     "Pss: 500 kB\n",
+		"50/smaps_rollup":     "Pss: 500 kB\nPss_Anon: 10 kB\nPss_File: 70 kB\n",
 		"50/status":           "VmHWM: 3000 kB\n",
 		"60/task/60/children": "",
 		"60/stat":             statLine("nsd", "0", "5", "0", "0", "100002"),
-		"60/smaps_rollup":     "Pss: 60 kB\n",
+		"60/smaps_rollup":     "Pss: 60 kB\nPss_Anon: 100 kB\nPss_File: 0 kB\n",
 		"60/status":           "VmHWM: 10 kB\n",
 		"70/task/70/children": "",
 		"70/stat":             statLine("nsd", "7", "0", "0", "0", "100003"),
-		"70/smaps_rollup":     "Pss: 7 kB\n",
+		"70/smaps_rollup":     "Pss: 7 kB\nPss_Anon: 0 kB\nPss_File: 700 kB\n",
 		"70/status":           "VmHWM: 20 kB\n",
 		// Of another family.
 		"80/task/80/children": "",
@@ -92,6 +92,9 @@ func TestProcessTreeIsAddedUp(t *testing.T) {
 	}
 	if pss, err := p.pss(42); err != nil || pss != 967<<10 {
 		t.Errorf("PSS %d, error %v", pss, err)
+	}
+	if anonymous, files, err := p.split(42); err != nil || anonymous != 111<<10 || files != 777<<10 {
+		t.Errorf("%d anonymous, %d of files, error %v", anonymous, files, err)
 	}
 	if peak, err := p.peak(42); err != nil || peak != 3000<<10 {
 		t.Errorf("peak %d, error %v", peak, err)
@@ -130,6 +133,13 @@ func TestThisProcess(t *testing.T) {
 	peak, err := proc.peak(pid)
 	if err != nil {
 		t.Error(err)
+	}
+	anonymous, files, err := proc.split(pid)
+	if err != nil {
+		t.Error(err)
+	}
+	if anonymous <= 0 || files <= 0 {
+		t.Errorf("%d octets of anonymous memory and %d of files", anonymous, files)
 	}
 	if pss <= 0 || peak <= 0 {
 		t.Errorf("PSS %d and peak %d", pss, peak)

@@ -20,6 +20,11 @@ type report struct {
 	versions []string // of the servers
 	lookups  []lookups
 	sets     []*set
+
+	restart   restart
+	transfers transfers
+	commits   []*commits
+	disk      latencies // of making a page durable
 }
 
 // set is what was measured with one zone.
@@ -27,6 +32,7 @@ type set struct {
 	subject
 	results []*result // in the order of the candidates
 	encoded float64   // mean octets of our encoder's answers to the sample
+	records int       // of the zone
 }
 
 // result is what was measured of one server with one zone. Memory is in bytes.
@@ -111,6 +117,15 @@ func (r *report) targets() []target {
 		{"first load on one core, big zone", r.find("big", ours).start(), r.find("big", "knotd").start(), "s", "knotd", 1},
 		{"plugin chain, small zone", r.find("small", ours).cost(), r.find("small", stock).cost(), "µs/query", stock, 0.65},
 	}
+	list = append(list, target{"restart from the store on one core, big zone", r.restart.start(), r.find("big", "knotd").start(), "s", "knotd", 0.4})
+	for kind, t := range [...]target{
+		unsignedAXFR: {what: "AXFR, big zone", limit: 1.2},
+		signedAXFR:   {what: "AXFR signed with TSIG, big zone", limit: 4},
+	} {
+		t.ours, t.other = r.transfers.find(ours).kinds[kind].seconds(), r.transfers.find("nsd").kinds[kind].seconds()
+		t.unit, t.name = "s", "nsd"
+		list = append(list, t)
+	}
 	for _, s := range r.sets {
 		if !s.bare {
 			list = append(list, target{"mean size of answers, " + s.name + " zone", s.encoded, r.find(s.name, "nsd").size, "octets", "nsd", 1.02})
@@ -144,16 +159,17 @@ func (r *report) String() string {
 	fmt.Fprintf(&b, "\n## First load, seconds\n\nFrom the start of the process to its first answer with authority, over UDP and TCP, on one core: the median of %d. In parentheses the CPU time of all processes of the server until then, which other work on the machine changes less. The servers are asked every 20 ms. ", r.extent.starts)
 	b.WriteString("`tiny` shows what a server takes to start at all.\n\n")
 	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string {
-		if len(res.loads) == 0 {
-			return number(0, 0)
-		}
-		return fmt.Sprintf("%.2f (%.2f)", res.start(), median(res.loadCPU).Seconds())
+		return withCPU(median(res.loads), median(res.loadCPU), 2)
 	}))
 
 	fmt.Fprintf(&b, "\n## Memory, MB\n\nPSS of all processes of the server, after load and after %d queries; in parentheses the greatest RSS that one process had while loading.\n\n", r.extent.queries)
 	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string {
 		return fmt.Sprintf("%s / %s (%s)", number(megabytes(res.loaded), 0), number(megabytes(res.queried), 0), number(megabytes(res.peak), 0))
 	}))
+
+	b.WriteString(r.restarts())
+	b.WriteString(r.fetched())
+	b.WriteString(r.committed())
 
 	timed := slices.DeleteFunc(slices.Clone(r.sets), func(s *set) bool { return s.bare })
 	fmt.Fprintf(&b, "\n## CPU time per query, µs\n\nUser and system time of all processes of the server by answers: the median of %d rounds of %s, in which the servers take turns, with the least and the greatest. ", r.extent.rounds, r.extent.round)
@@ -192,6 +208,90 @@ func (r *report) String() string {
 	}
 	return b.String()
 }
+
+// restarts gives the section about starts from a store.
+func (r *report) restarts() string {
+	var b strings.Builder
+	x := &r.restart
+	fmt.Fprintf(&b, "\n## Restart from the store, zone %s\n\nOurs with `store`, ended by SIGTERM and started again, measured as the first load is, between the first loads of that zone by all servers: the median of %d. ", x.zone, len(x.again))
+	b.WriteString("What of the store is in the page cache is what the start before has left there: nothing empties it. Memory is PSS when the server answers, in two parts: the store is mapped, and the kernel can take pages of files back. In parentheses CPU time, and the greatest RSS until then.\n\n")
+	again := start{
+		took:      middle(x.again, func(s start) time.Duration { return s.took }),
+		cpu:       middle(x.again, func(s start) time.Duration { return s.cpu }),
+		anonymous: middle(x.again, func(s start) int64 { return s.anonymous }),
+		files:     middle(x.again, func(s start) int64 { return s.files }),
+		peak:      middle(x.again, func(s start) int64 { return s.peak }),
+	}
+	t := table{{"start", "seconds", "anonymous memory, MB", "pages of files, MB"}}
+	for _, line := range []struct {
+		what string
+		start
+	}{{"from the file, fills the store", x.filling}, {"from the store", again}} {
+		t = append(t, []string{
+			line.what, withCPU(line.took, line.cpu, 2), number(megabytes(line.anonymous), 0) + " (" + number(megabytes(line.peak), 0) + ")",
+			number(megabytes(line.files), 0),
+		})
+	}
+	b.WriteString(t.String())
+	fmt.Fprintf(&b, "\nThe store has %s MB.\n", number(megabytes(x.disk), 0))
+	return b.String()
+}
+
+// fetched gives the section about transfers.
+func (r *report) fetched() string {
+	var b strings.Builder
+	x := &r.transfers
+	fmt.Fprintf(&b, "\n## AXFR of the zone %s, seconds\n\nFrom before the connection to the last octet of %d records, the server on one core, the client on another: the median of %d rounds in which the servers take turns, with CPU time of the server in parentheses. ", x.zone, x.records+1, r.extent.rounds)
+	b.WriteString("The client counts records by the headers of messages, compares the SOA records at both ends, and checks every signature (HMAC-SHA256). ")
+	fmt.Fprintf(&b, "All that it needs for our answer, sent by a thread that has it ready, is %s s, and %s s signed. ", number(x.client[unsignedAXFR].Seconds(), 3), number(x.client[signedAXFR].Seconds(), 3))
+	fmt.Fprintf(&b, "Beside *authority*, ours has the plugin *keys* in the chain; `%s` has *tsig* and *transfer*.\n\n", stock)
+	t := table{{"server", "unsigned", "MB", "messages", "signed", "MB", "messages"}}
+	for _, res := range x.results {
+		line := []string{res.server}
+		for _, k := range res.kinds {
+			if k.failed != "" {
+				line = append(line, "fails: "+k.failed, number(0, 0), number(0, 0))
+				continue
+			}
+			line = append(line, withCPU(median(k.took), median(k.cpu), 3), number(megabytes(k.octets), 1), fmt.Sprint(k.messages))
+		}
+		t = append(t, line)
+	}
+	b.WriteString(t.String())
+	s, u := x.find(ours).kinds[signedAXFR].seconds(), x.find("nsd").kinds[unsignedAXFR].seconds()
+	if s > 0 && u > 0 {
+		fmt.Fprintf(&b, "\nOurs signed takes %.2f times what nsd takes without signatures.\n", s/u)
+	}
+	return b.String()
+}
+
+// committed gives the section about durable changes.
+func (r *report) committed() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n## Durable changes in process\n\nWriters that change the address of one host after another through `zonedb`, each waiting until its change is in the store (%s each, on one core, on the disk of the temporary folder). Changes that wait together are one version. ", r.extent.commit)
+	fmt.Fprintf(&b, "In turn with them the disk is measured: writing %d octets and fdatasync.\n\n", pageSize)
+	t := table{{"names", "writers", "a second", "p50, ms", "p99, ms", "changes a version"}}
+	row := func(names, writers string, l *latencies, batch float64) {
+		t = append(t, []string{names, writers, number(l.rate(), 0), milliseconds(l.quantile(0.5)), milliseconds(l.quantile(0.99)), number(batch, 1)})
+	}
+	for _, c := range r.commits {
+		row(fmt.Sprint(c.names), fmt.Sprint(c.writers), &c.latencies, float64(len(c.each))/float64(max(1, c.versions)))
+	}
+	row("the disk", "1", &r.disk, 0)
+	b.WriteString(t.String())
+	return b.String()
+}
+
+// withCPU gives seconds, with so many digits after the point, and those of CPU time
+// in parentheses; "–" for 0: what was not measured.
+func withCPU(took, cpu time.Duration, digits int) string {
+	if took == 0 {
+		return number(0, 0)
+	}
+	return fmt.Sprintf("%.*f (%.2f)", digits, took.Seconds(), cpu.Seconds())
+}
+
+func milliseconds(d time.Duration) string { return number(float64(d.Microseconds())/1e3, 2) }
 
 // answers sums up how a server answered.
 func (r *result) answers() string {

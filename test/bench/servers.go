@@ -20,16 +20,25 @@ const (
 type candidate struct {
 	name    string
 	program string // that it needs, "" for our binary
-	start   func(testing.TB, server.Zone) *server.Server
+	// start serves a zone; if it has a key, everybody may transfer it, signed or not.
+	start func(testing.TB, server.Zone) *server.Server
 }
 
 // candidates are all there are, in the order of the tables.
 var candidates = []candidate{
 	{name: ours, start: func(t testing.TB, z server.Zone) *server.Server {
-		return startChain(t, z, fmt.Sprintf("authority %s {\n\t\tfile %s\n\t}", z.Origin, z.File))
+		if z.Key == nil {
+			return startChain(t, z, fmt.Sprintf("authority %s {\n\t\tfile %s\n\t}", z.Origin, z.File))
+		}
+		return startChain(t, z, fmt.Sprintf("keys {\n\t\ttsig %s %s %s\n\t}\n\tauthority %s {\n\t\tfile %s\n\t\ttransfer net 127.0.0.0/8\n\t\ttransfer key %[1]s\n\t}",
+			z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.Origin, z.File))
 	}},
 	{name: stock, start: func(t testing.TB, z server.Zone) *server.Server {
-		return startChain(t, z, fmt.Sprintf("file %s %s {\n\t\treload 0\n\t}", z.File, z.Origin))
+		file := fmt.Sprintf("file %s %s {\n\t\treload 0\n\t}", z.File, z.Origin)
+		if z.Key == nil {
+			return startChain(t, z, file)
+		}
+		return startChain(t, z, fmt.Sprintf("tsig {\n\t\tsecret %s. %s\n\t}\n\t%s\n\ttransfer {\n\t\tto *\n\t}", z.Key.Name, z.Key.Secret, file))
 	}},
 	{name: "nsd", program: "nsd", start: func(t testing.TB, z server.Zone) *server.Server {
 		return server.StartNSD(t, []server.Zone{z})
@@ -42,10 +51,10 @@ var candidates = []candidate{
 	}},
 }
 
-// startChain starts our binary with one block that has only that plugin.
-func startChain(t testing.TB, z server.Zone, plugin string) *server.Server {
+// startChain starts our binary with one block that has only those plugins.
+func startChain(t testing.TB, z server.Zone, plugins string) *server.Server {
 	t.Helper()
-	return server.StartOurs(t, fmt.Sprintf(".:%s {\n\tbind 127.0.0.1\n\t%s\n}\n", server.Port, plugin), z.Origin)
+	return server.StartOurs(t, fmt.Sprintf(".:%s {\n\tbind 127.0.0.1\n\t%s\n}\n", server.Port, plugins), z.Origin)
 }
 
 // choose gives the candidates of those names that can run here, and why each of

@@ -21,6 +21,7 @@ type subject struct {
 	about  string // what is in it, for people
 	signed bool   // it is signed before it is served, and asked with DO
 	bare   bool   // queries for it are not timed
+	large  bool   // restarts and transfers are timed with it
 	write  func(io.Writer) error
 	// ask gives a question of a kind, or of the nearest kind that the zone has.
 	ask func(kind, *rand.Rand) question
