@@ -164,6 +164,7 @@ func (z *Zone) put(read *zone.Snapshot, spec Spec, files []stamp) (lowered bool,
 			return false, err
 		}
 		z.noted = n
+		crashPoint("acknowledged")
 		if same {
 			return n.Serial != uint32(c.Next.Serial()) && n.Serial != before.Serial, nil
 		}
@@ -172,6 +173,7 @@ func (z *Zone) put(read *zone.Snapshot, spec Spec, files []stamp) (lowered bool,
 			change = nil
 		}
 		z.feed.Publish(c.Next, change)
+		crashPoint("announced")
 		return false, nil
 	}
 	return false, journal.ErrConflict
