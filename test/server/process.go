@@ -61,6 +61,17 @@ func (s *Server) Signal(sig os.Signal) error { return s.process.Load().cmd.Proce
 // Ended returns a channel that is closed when the process has ended.
 func (s *Server) Ended() <-chan struct{} { return s.process.Load().ended }
 
+// State returns how the process ended ("exit status 1", "signal: killed"), or "" while it runs.
+func (s *Server) State() string {
+	p := s.process.Load()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.String()
+	default:
+		return ""
+	}
+}
+
 // Log returns what the server has written to its standard output and error so far, in all its runs.
 func (s *Server) Log() string {
 	b, err := os.ReadFile(s.logPath)

@@ -124,8 +124,14 @@ func TestRestart(t *testing.T) {
 		t.Error("started while it runs")
 	}
 	pid, addr := s.PID(), s.Addr
+	if state := s.State(); state != "" {
+		t.Errorf("%s while it runs", state)
+	}
 	s.Kill()
 	s.Kill()
+	if state := s.State(); state != "signal: killed" {
+		t.Errorf("killed, but %q", state)
+	}
 	s.Restart(t)
 	if s.PID() == pid || s.Addr != addr {
 		t.Errorf("pid %d after %d, %v after %v", s.PID(), pid, s.Addr, addr)

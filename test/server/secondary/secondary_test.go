@@ -100,8 +100,10 @@ func TestAnswers(t *testing.T) {
 		}
 		if err != nil || !done || r.answer.Form != c.form {
 			t.Errorf("%s: %v, %v, complete: %t", c.name, r.answer.Form, err, done)
-		} else if d := got.Difference(want); d != "" || got.Len() != want.Len() {
+		} else if d := got.Difference(want); d != "" || got.Len() != want.Len() || got.Serial != want.Serial {
 			t.Errorf("%s: %s", c.name, d)
+		} else if other := got.Under(got.Serial + 1); other.Difference(got) == "" || other.Under(got.Serial).Difference(want) != "" {
+			t.Errorf("%s: under another serial: %q", c.name, other.Difference(got))
 		}
 	}
 }

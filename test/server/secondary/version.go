@@ -12,6 +12,7 @@ import (
 // Version is one version of a zone: its serial and its records. It is not changed once it is made.
 type Version struct {
 	Serial  uint32
+	soa     *dns.SOA
 	records map[string]struct{} // as text gives them
 }
 
@@ -20,8 +21,7 @@ func NewVersion(rrs []dns.RR) (*Version, error) {
 	v := &Version{records: make(map[string]struct{}, len(rrs))}
 	soas := 0
 	for _, rr := range rrs {
-		if soa, ok := rr.(*dns.SOA); ok {
-			v.Serial = soa.Serial
+		if rr.Header().Rrtype == dns.TypeSOA {
 			soas++
 		}
 		if err := v.add(rr); err != nil {
@@ -40,6 +40,9 @@ func (v *Version) add(rr dns.RR) error {
 		return fmt.Errorf("%s is added and was there", s)
 	}
 	v.records[s] = struct{}{}
+	if soa, ok := rr.(*dns.SOA); ok {
+		v.soa, v.Serial = soa, soa.Serial
+	}
 	return nil
 }
 
@@ -63,7 +66,7 @@ func (v *Version) Next(a *Answer) (*Version, error) {
 	case a.Form == UpToDate:
 		return v, nil
 	}
-	next := &Version{Serial: a.SOA.Serial, records: maps.Clone(v.records)}
+	next := &Version{records: maps.Clone(v.records)}
 	for _, s := range a.Steps {
 		for _, rr := range s.Removed {
 			if err := next.remove(rr); err != nil {
@@ -77,6 +80,16 @@ func (v *Version) Next(a *Answer) (*Version, error) {
 		}
 	}
 	return next, nil
+}
+
+// Under returns the same version under another serial.
+func (v *Version) Under(serial uint32) *Version {
+	soa := *v.soa
+	soa.Serial = serial
+	next := &Version{Serial: serial, soa: &soa, records: maps.Clone(v.records)}
+	delete(next.records, text(v.soa))
+	next.records[text(&soa)] = struct{}{}
+	return next
 }
 
 // Len returns the number of records.
