@@ -42,6 +42,13 @@ func newNetwork() *network {
 	return &network{servers: map[netip.AddrPort]func(packet){}, sockets: map[netip.AddrPort]*fakeSocket{}}
 }
 
+// fail makes opening sockets, and writing to them, fail.
+func (n *network) fail(refuse, broken error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.refuse, n.broken = refuse, broken
+}
+
 type fakeSocket struct {
 	n    *network
 	addr netip.AddrPort
@@ -630,17 +637,18 @@ func TestNotifySockets(t *testing.T) {
 		source := netip.MustParseAddr("198.51.100.1")
 		target := s.target()
 		target.Source = source
-		b.refuse = errors.New("cannot assign requested address")
+		noAddress, unreachable := errors.New("cannot assign requested address"), errors.New("network is unreachable")
+		b.fail(noAddress, nil)
 		b.Add(key, origin, []Target{target})
 		b.Notify(key, soaOf(1))
-		if results := b.after(time.Second); outcomes(results) != "unsent 1!" || !errors.Is(results[0].Err, b.refuse) {
+		if results := b.after(time.Second); outcomes(results) != "unsent 1!" || !errors.Is(results[0].Err, noAddress) {
 			t.Errorf("results %+v", results)
 		}
-		b.refuse, b.broken = nil, errors.New("network is unreachable")
-		if results := b.after(2 * time.Second); outcomes(results) != "unsent 1" || !errors.Is(results[0].Err, b.broken) {
+		b.fail(nil, unreachable)
+		if results := b.after(2 * time.Second); outcomes(results) != "unsent 1" || !errors.Is(results[0].Err, unreachable) {
 			t.Errorf("results %+v", results)
 		}
-		b.broken = nil
+		b.fail(nil, nil)
 		b.after(3500 * time.Millisecond) // sent at 6.1 s
 		if len(s.got) != 1 || s.got[0].from.Addr() != source {
 			t.Fatalf("%d messages", len(s.got))

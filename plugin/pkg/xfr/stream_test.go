@@ -728,3 +728,88 @@ func TestFormString(t *testing.T) {
 		}
 	}
 }
+
+// FuzzWhole makes zones of any octets and takes them through messages.
+func FuzzWhole(f *testing.F) {
+	f.Add([]byte("\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f"), uint16(0), false)
+	f.Add([]byte(strings.Repeat("\x02\x21\x13\x05\x42", 300)), uint16(60_000), true)
+	f.Add([]byte(strings.Repeat("\x37\x01\x00\xff\x80\x7f\x08\x10\x99", 2000)), uint16(3), true)
+	types := []uint16{dns.TypeA, dns.TypeNS, dns.TypeMX, dns.TypeCNAME, dns.TypeTXT, dns.TypeSRV, dns.TypeMINFO, dns.TypeNSEC, dns.TypeDNAME, 65280}
+	labels := []string{"a", "A", "b", "ns1", "host", "Host", "\x00", "a.b", "0123456789abcde", "0123456789abcdeF", strings.Repeat("l", 63), "xn--bcher-kva", "*"}
+	f.Fuzz(func(t *testing.T, data []byte, reserve uint16, upper bool) {
+		next := func() int {
+			if len(data) == 0 {
+				return 0
+			}
+			c := data[0]
+			data = data[1:]
+			return int(c)
+		}
+		name := func(end dnsname.Name) dnsname.Name {
+			for range next() % 4 {
+				l := labels[next()%len(labels)]
+				if n, ok := dnsname.Join(string(byte(len(l)))+l, end); ok {
+					end = n
+				}
+			}
+			return end
+		}
+		b := zone.NewBuilder(origin)
+		soa := soaOf(1)
+		if err := b.Add(origin, dns.TypeSOA, 3600, []byte(soa.First())); err != nil {
+			t.Fatal(err)
+		}
+		for len(data) > 0 {
+			owner := name(origin)
+			typ := types[next()%len(types)]
+			target := name([]dnsname.Name{origin, "\x03net\x00", dnsname.Root, "\x07Example\x00"}[next()%4])
+			var rdata string
+			switch typ {
+			case dns.TypeA:
+				rdata = "\xc0\x00\x02" + string(byte(next()))
+			case dns.TypeMX:
+				rdata = "\x00\x01" + string(target)
+			case dns.TypeSRV:
+				rdata = "\x00\x01\x00\x02\x00\x03" + string(target)
+			case dns.TypeTXT:
+				text := strings.Repeat("x", next())
+				rdata = string(byte(len(text))) + text
+			case dns.TypeMINFO:
+				rdata = string(target) + string(owner)
+			case dns.TypeNSEC:
+				rdata = string(target) + "\x00\x01\x40"
+			case 65280:
+				rdata = strings.Repeat("y", next()*next()%20_000)
+			default:
+				rdata = string(target)
+			}
+			if err := b.Add(owner, typ, uint32(next()), []byte(rdata)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, _, err := b.Snapshot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := axfr(origin)
+		if upper {
+			r.Name = "\x07EXAMPLE\x00"
+		}
+		st := planned(t, r, s, nil, Options{Reserve: min(int(reserve), 40_000)})
+		want := recordsOf(s.All())
+		want = append(want, want[0])
+		if got := answer(t, r, st, wire.MaxMessage-st.options.Reserve); !slices.Equal(got, want) {
+			t.Fatalf("got\n%v\nwant\n%v", got, want)
+		}
+		var parts []record
+		for msg, err := range st.inParts {
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts = append(parts, read(t, msg)...)
+		}
+		if !slices.Equal(parts, want) {
+			t.Fatalf("in parts\n%v\nwant\n%v", parts, want)
+		}
+	})
+}
