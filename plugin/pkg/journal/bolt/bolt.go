@@ -29,8 +29,8 @@ import (
 // commit, so that nobody knows what it holds, the next commit first reads all of
 // it again, and is refused if that does not go well.
 type Store struct {
-	path   string // of the file
-	layout layout
+	path string // of the file
+	settings
 
 	mu      sync.Mutex
 	idle    sync.Cond // nobody writes
@@ -43,9 +43,13 @@ type Store struct {
 	building map[uint64]bool // generations that are being written
 
 	// use is held by readers while they use db. The writer swaps db with it locked.
-	use  sync.RWMutex
-	db   *bbolt.DB // nil if it is closed, or could not be opened again
-	file *os.File
+	use   sync.RWMutex
+	db    *bbolt.DB // nil if it is closed, or could not be opened again
+	file  *os.File  // of db
+	heads *os.File  // the same, to read the meta pages
+
+	beginning sync.Mutex
+	lost      bool // bbolt panicked with its locks held
 
 	why error // db is nil
 
@@ -53,6 +57,9 @@ type Store struct {
 	doubt bool  // what the disk holds is not known
 	cause error // of the doubt
 	stuck bool  // bbolt did not end a transaction, and never will
+	last  int   // the number of the last transaction
+	// settled tells that nothing was written since the file was opened.
+	settled bool
 	// commit is what writes a transaction; tests have it fail.
 	commit func(*bbolt.Tx) error
 }
@@ -80,6 +87,25 @@ func (s *Store) reopen() error {
 	return err
 }
 
+// settle makes both meta pages lead to the same, so that damage of one costs
+// nothing: a transaction that changes nothing. It is not needed for anything that
+// was promised, so it is no harm if the disk refuses it.
+func (s *Store) settle() {
+	if s.settled || s.doubt || s.db == nil {
+		return
+	}
+	var tx *bbolt.Tx
+	err := guard(func() (err error) {
+		if tx, err = s.begin(true); err != nil {
+			return err
+		}
+		return tx.Commit()
+	})
+	if err != nil && tx != nil {
+		s.undo(tx)
+	}
+}
+
 // closeFile closes the file; readers have left.
 func (s *Store) closeFile() error {
 	if s.db == nil {
@@ -87,19 +113,52 @@ func (s *Store) closeFile() error {
 	}
 	db := s.db
 	s.db = nil
-	if s.stuck { // it would wait for ever; its memory is lost, the lock is not
-		s.stuck = false
-		return s.file.Close()
+	if s.stuck || s.lost { // it would wait for ever; its memory is lost, the lock on the file is not
+		s.stuck, s.lost = false, false
+		return errors.Join(s.file.Close(), s.heads.Close())
 	}
-	return guard(db.Close)
+	return errors.Join(guard(db.Close), s.heads.Close())
+}
+
+// begin begins a transaction. bbolt reads the meta pages with locks held that it
+// does not let go of if it panics; so they are looked at before.
+func (s *Store) begin(writable bool) (tx *bbolt.Tx, err error) {
+	s.beginning.Lock()
+	defer s.beginning.Unlock()
+	switch {
+	case s.db == nil:
+		return nil, s.why
+	case s.lost:
+		return nil, bad("bbolt is stuck since the file was damaged")
+	}
+	var b [metaSize]byte
+	good := false
+	for page := range int64(2) {
+		if _, err := s.heads.ReadAt(b[:], page*int64(s.db.Info().PageSize)+pageHeader); err != nil {
+			return nil, bad("its first pages cannot be read: %v", err)
+		}
+		_, ok := parseMeta(b[:])
+		good = good || ok
+	}
+	if !good {
+		return nil, bad("%v", errMetas)
+	}
+	s.lost = true
+	tx, err = s.db.Begin(writable)
+	s.lost = false
+	return tx, err
 }
 
 // view reads in a transaction; s.use is held.
 func (s *Store) view(f func(*bbolt.Tx) error) error {
-	if s.db == nil {
-		return s.why
-	}
-	return guard(func() error { return s.db.View(f) })
+	return guard(func() error {
+		tx, err := s.begin(false)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // fails if there is none, and there is one
+		return f(tx)
+	})
 }
 
 // read reads a zone in a transaction.
@@ -253,6 +312,7 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.use.Lock()
 	defer s.use.Unlock()
+	s.settle()
 	s.why = journal.ErrClosed
 	if err := s.closeFile(); err != nil {
 		return fmt.Errorf("store %q: %w", s.path, err)

@@ -18,3 +18,22 @@ func TestStore(t *testing.T) {
 		Large: 60_000,
 	})
 }
+
+func TestKilled(t *testing.T) {
+	rounds := 25
+	if testing.Short() {
+		rounds = 3
+	}
+	journaltest.Kill(t, journaltest.Options{
+		Open:  func(dir string) (journal.Store, error) { return bolt.OpenSmall(dir) },
+		Large: 100,
+	}, rounds)
+}
+
+// TestStoreSmall has nearly every step be a large one, in many parts.
+func TestStoreSmall(t *testing.T) {
+	journaltest.Run(t, journaltest.Options{
+		Open:  func(dir string) (journal.Store, error) { return bolt.OpenSmall(dir) },
+		Large: 300,
+	})
+}

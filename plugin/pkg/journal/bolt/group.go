@@ -19,11 +19,8 @@ import (
 // waits while the disk is idle, nobody writes for others more than once, and
 // there is no goroutine when there is nothing to do.
 
-// Bounds of a group.
-const (
-	groupJobs   = 256
-	groupOctets = 32 << 20
-)
+// groupJobs bounds a group; limits.group does too.
+const groupJobs = 256
 
 // job is something to write. check tells whether it can be: it reads, and changes
 // nothing; an error concerns the job alone. write must succeed then; if it does
@@ -130,7 +127,7 @@ func (s *Store) do(j *job) error {
 // take takes the jobs of a group from the queue; s.mu is held.
 func (s *Store) take() []*job {
 	n, octets := 0, 0
-	for n < len(s.queue) && n < groupJobs && (n == 0 || octets+s.queue[n].octets <= groupOctets) {
+	for n < len(s.queue) && n < groupJobs && (n == 0 || octets+s.queue[n].octets <= s.limits.group) {
 		octets += s.queue[n].octets
 		s.queue[n].queued = false
 		n++
@@ -198,12 +195,14 @@ func (s *Store) transact(jobs []*job) error {
 		}
 	}
 	b := &batch{s: s, zones: make(map[dnsname.Name]*record), summary: s.summary}
-	id, written := 0, false
+	id, writing, written := 0, false, false
 	err := guard(func() (err error) {
-		if b.tx, err = s.db.Begin(true); err != nil {
+		if b.tx, err = s.begin(true); err != nil {
 			return err
 		}
-		id = b.tx.ID()
+		if id = b.tx.ID(); id != s.last+1 {
+			return errOther
+		}
 		work := false
 		for _, j := range jobs {
 			if j.err = j.ctx.Err(); j.err == nil {
@@ -223,11 +222,13 @@ func (s *Store) transact(jobs []*job) error {
 		if err := b.tx.Bucket(bucketStore).Put(keySummary, b.summary.encode()); err != nil {
 			return err
 		}
+		writing = true
 		err = s.commit(b.tx)
-		written = err == nil
+		writing, written = false, err == nil
 		return err
 	})
 	if written {
+		s.last, s.settled = id, false
 		s.mu.Lock()
 		for origin, r := range b.zones {
 			if r == nil {
@@ -240,8 +241,9 @@ func (s *Store) transact(jobs []*job) error {
 		s.mu.Unlock()
 		return nil
 	}
+	s.doubt = writing || b.tx == nil // bbolt panicked
 	if b.tx != nil {
-		s.undo(b.tx, id)
+		s.undo(b.tx)
 	}
 	switch {
 	case err == nil:
@@ -262,21 +264,27 @@ func (s *Store) transact(jobs []*job) error {
 // then whatever was written is in pages that nothing leads to, and bbolt has
 // taken its list of free pages back. If not, the disk refused at the very end, and
 // the store is in doubt: what bbolt reads may never have come to the disk.
-func (s *Store) undo(tx *bbolt.Tx, id int) {
+func (s *Store) undo(tx *bbolt.Tx) {
 	s.stuck = true
 	err := guard(func() error {
 		if err := tx.Rollback(); err != nil && !errors.Is(err, bolterrors.ErrTxClosed) {
 			return err
 		}
 		s.stuck = false
-		return s.db.View(func(tx *bbolt.Tx) error {
-			if tx.ID() != id-1 {
+		return nil
+	})
+	if err == nil {
+		err = s.view(func(tx *bbolt.Tx) error {
+			if tx.ID() != s.last {
 				return errDoubt
 			}
 			return nil
 		})
-	})
-	s.doubt = err != nil
+	}
+	s.doubt = s.doubt || err != nil
 }
 
-var errDoubt = errors.New("a transaction that failed is there")
+var (
+	errDoubt = errors.New("a transaction that failed is there")
+	errOther = errors.New("somebody else wrote to the file: it is read again before the next commit")
+)

@@ -28,8 +28,6 @@ const (
 	format = 1
 	// patience is how long a store that is in use is waited for.
 	patience = time.Second
-	// growth is by how much the file grows at a time, in octets.
-	growth = 4 << 20
 	// room is the memory that is set aside to map the file into: as long as the file
 	// fits, a writer that makes it grow waits for no reader. It is addresses
 	// only, and takes no memory.
@@ -40,14 +38,28 @@ const (
 // before and after it.
 type step func(*bbolt.Tx) error
 
-// layout is the format that is written, and how to come to it from older ones.
-type layout struct {
+// settings are what only tests have otherwise.
+type settings struct {
 	format   int
 	upgrades map[int]step // by the format that they start from
+	limits   limits
 }
 
-// present is the layout of today. No format came before the first.
-var present = layout{format: format}
+// A step of a zone with more owners or octets is written as a new generation of
+// the owners, in parts of about as many octets, each a transaction. bbolt keeps
+// all that a transaction changes in memory, a page for each owner in the worst
+// case.
+type limits struct {
+	owners, octets, part int
+	growth               int // of the file, at a time, in octets
+	group                int // octets that are written together
+}
+
+// present are the settings of today. No format came before the first.
+var present = settings{
+	format: format,
+	limits: limits{owners: 50_000, octets: 32 << 20, part: 4 << 20, growth: 4 << 20, group: 32 << 20},
+}
 
 // Open opens the store in a folder, and makes both if they are not there. The
 // file is zones.db. The errors are those of the system, journal.ErrInUse,
@@ -55,20 +67,17 @@ var present = layout{format: format}
 // to.
 func Open(dir string) (*Store, error) { return open(dir, present) }
 
-func open(dir string, l layout) (*Store, error) {
+func open(dir string, with settings) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store %q: the folder cannot be made: %w", dir, err)
 	}
-	s := &Store{path: filepath.Join(dir, fileName), layout: l, building: make(map[uint64]bool), commit: (*bbolt.Tx).Commit}
+	s := &Store{path: filepath.Join(dir, fileName), settings: with, building: make(map[uint64]bool), commit: (*bbolt.Tx).Commit}
 	s.idle.L = &s.mu
 	if err := s.create(filepath.Join(dir, tempName)); err != nil {
 		return nil, err
 	}
 	if err := s.openFile(); err != nil {
 		return nil, err
-	}
-	if err := s.sweep(); err != nil && errors.Is(err, journal.ErrCorrupt) {
-		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -118,7 +127,7 @@ func (s *Store) create(temp string) error {
 				}
 			}
 			b := tx.Bucket(bucketStore)
-			if err := b.Put(keyFormat, []byte(strconv.Itoa(s.layout.format))); err != nil {
+			if err := b.Put(keyFormat, []byte(strconv.Itoa(s.format))); err != nil {
 				return err
 			}
 			var empty summary
@@ -155,13 +164,13 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// options are how bbolt is used. The list of free pages is not written: after a
-// large zone was replaced it would make every commit long. bbolt finds the free
-// pages when it opens the file.
+// options are how bbolt is used. The list of free pages is written with each
+// commit: else bbolt would walk through the whole file when it opens it and, in
+// a goroutine that nobody guards, when the disk refuses a commit. So the list
+// must stay short; see sweep.
 func (s *Store) options(f *os.File, mapped int) *bbolt.Options {
 	return &bbolt.Options{
 		Timeout:         patience,
-		NoFreelistSync:  true,
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: mapped,
 		NoStatistics:    true,
@@ -196,6 +205,10 @@ func (s *Store) openFile() error {
 	if err := s.checkFile(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
+	heads, err := os.Open(s.path)
+	if err != nil {
+		return errors.Join(fmt.Errorf("store %q: %w", s.path, err), f.Close())
+	}
 	mapped := 0
 	if math.MaxInt > room {
 		mapped = room
@@ -205,6 +218,9 @@ func (s *Store) openFile() error {
 		db, err = bbolt.Open(s.path, 0o600, s.options(f, mapped)) // closes the file if it fails
 		return err
 	})
+	if err != nil {
+		err = errors.Join(err, heads.Close())
+	}
 	switch {
 	case errors.Is(err, journal.ErrCorrupt): // it panicked
 		return s.corrupt(errors.Join(err, f.Close()))
@@ -213,8 +229,8 @@ func (s *Store) openFile() error {
 	case err != nil:
 		return fmt.Errorf("store %q: %w", s.path, system(err))
 	}
-	db.AllocSize = growth
-	s.db, s.file = db, f
+	db.AllocSize = s.limits.growth
+	s.db, s.file, s.heads = db, f, heads
 	if err := s.readStore(); err != nil {
 		return errors.Join(err, s.closeFile())
 	}
@@ -263,35 +279,33 @@ func (s *Store) newer(what string) error {
 // of an older one, and reads the records of all zones.
 func (s *Store) readStore() error {
 	found := 0
-	err := guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) (err error) {
-			b := tx.Bucket(bucketStore)
-			if b == nil {
-				return journal.ErrForeign
-			}
-			found, err = strconv.Atoi(string(b.Get(keyFormat)))
-			if err != nil || found < 1 {
-				return fmt.Errorf("%w: format %q", journal.ErrCorrupt, b.Get(keyFormat))
-			}
-			return nil
-		})
+	err := s.view(func(tx *bbolt.Tx) (err error) {
+		b := tx.Bucket(bucketStore)
+		if b == nil {
+			return journal.ErrForeign
+		}
+		found, err = strconv.Atoi(string(b.Get(keyFormat)))
+		if err != nil || found < 1 {
+			return bad("its format is %q", b.Get(keyFormat))
+		}
+		return nil
 	})
 	switch {
 	case errors.Is(err, journal.ErrForeign):
 		return fmt.Errorf("store %q: %w: move that file away, or give the store a folder of its own", s.path, journal.ErrForeign)
 	case err != nil:
 		return s.corrupt(err)
-	case found > s.layout.format:
-		return s.newer(fmt.Sprintf("format %d, and %d is known", found, s.layout.format))
-	case found < s.layout.format:
+	case found > s.format:
+		return s.newer(fmt.Sprintf("format %d, and %d is known", found, s.format))
+	case found < s.format:
 		if err := s.upgrade(found); err != nil {
-			return fmt.Errorf("store %q: upgrade from format %d to %d: %w", s.path, found, s.layout.format, err)
+			return fmt.Errorf("store %q: upgrade from format %d to %d: %w", s.path, found, s.format, err)
 		}
 	}
-	err = guard(func() error { return s.db.View(s.readRecords) })
-	if err != nil {
+	if err := s.view(s.readRecords); err != nil {
 		return s.corrupt(err)
 	}
+	s.settled = true
 	return nil
 }
 
@@ -299,8 +313,8 @@ func (s *Store) readStore() error {
 func (s *Store) upgrade(from int) error {
 	return guard(func() error {
 		return s.db.Update(func(tx *bbolt.Tx) error {
-			for f := from; f < s.layout.format; f++ {
-				up := s.layout.upgrades[f]
+			for f := from; f < s.format; f++ {
+				up := s.upgrades[f]
 				if up == nil {
 					return fmt.Errorf("format %d is not known any more: use a version between that knows both", f)
 				}
@@ -308,7 +322,7 @@ func (s *Store) upgrade(from int) error {
 					return err
 				}
 			}
-			return tx.Bucket(bucketStore).Put(keyFormat, []byte(strconv.Itoa(s.layout.format)))
+			return tx.Bucket(bucketStore).Put(keyFormat, []byte(strconv.Itoa(s.format)))
 		})
 	})
 }
@@ -346,7 +360,7 @@ func (s *Store) readRecords(tx *bbolt.Tx) error {
 		return fmt.Errorf("it has %d zones, and should have %d, or they are not the same", found.count, said.zones.count)
 	}
 	s.mu.Lock()
-	s.zones, s.summary = zones, said
+	s.zones, s.summary, s.last = zones, said, tx.ID()
 	s.mu.Unlock()
 	return nil
 }

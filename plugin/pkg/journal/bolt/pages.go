@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io"
 	"math/bits"
 )
@@ -46,7 +45,7 @@ const (
 )
 
 var (
-	errNotBolt    = errors.New("it does not begin as one")
+	errNotBolt    = errors.New("no file that this package made")
 	errNewerBolt  = errors.New("its pages are of a newer form")
 	errEmptyFile  = errors.New("the file is empty")
 	errMetas      = errors.New("both of its first pages are damaged")
@@ -78,28 +77,59 @@ func parseMeta(b []byte) (m meta, ok bool) {
 	}, true
 }
 
+// FNV-1a, and the number that undoes the multiplication.
+const (
+	fnvBasis   = 14695981039346656037
+	fnvPrime   = 1099511628211
+	fnvInverse = 0xce965057aff6957b
+)
+
 func metaSum(b []byte) bool {
-	h := fnv.New64a()
-	_, _ = h.Write(b[:metaSize-8]) // never fails
-	return h.Sum64() == order.Uint64(b[metaSize-8:])
+	sum := uint64(fnvBasis)
+	for _, c := range b[:metaSize-sumSize] {
+		sum = (sum ^ uint64(c)) * fnvPrime
+	}
+	return sum == order.Uint64(b[metaSize-sumSize:])
 }
 
 // torn tells whether a meta page that is not good can be what a write that was
-// cut short left. It cannot if what is the same in all meta pages of a file is
-// not there, or if turning one bit makes it good: then it was good once, perhaps
-// the last of all, and what was committed with it is not in the other.
-func torn(b []byte, pageSize uint32) bool {
-	if len(b) < metaSize || order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion || order.Uint32(b[8:]) != pageSize {
+// cut short left, so that the other one holds. It cannot if what is the same in all
+// meta pages of a file is not there, or if another value of one octet makes it a
+// good one that is later than the other and leads elsewhere: then what was
+// committed last is not in the other.
+func torn(b []byte, other meta) bool {
+	if len(b) < metaSize || order.Uint32(b) != boltMagic || order.Uint32(b[4:]) != boltVersion || order.Uint32(b[8:]) != other.pageSize {
 		return false
 	}
 	b = bytes.Clone(b[:metaSize])
-	for i := range b {
-		for bit := range 8 {
-			b[i] ^= 1 << bit
-			if metaSum(b) {
+	later := func() bool {
+		m, ok := parseMeta(b)
+		return ok && m.txid > other.txid && m.root != other.root
+	}
+	// FNV-1a can be taken back. So the value that an octet must have follows from
+	// the sum of those before it and what the sum must be behind it.
+	behind := make([]uint64, metaSize-sumSize+1)
+	behind[len(behind)-1] = order.Uint64(b[metaSize-sumSize:])
+	for i := metaSize - sumSize - 1; i >= 0; i-- {
+		behind[i] = behind[i+1]*fnvInverse ^ uint64(b[i])
+	}
+	sum := uint64(fnvBasis)
+	for i, was := range b[:metaSize-sumSize] {
+		if v := behind[i+1]*fnvInverse ^ sum; v < 256 {
+			b[i] = byte(v)
+			if later() {
 				return false
 			}
-			b[i] ^= 1 << bit
+			b[i] = was
+		}
+		sum = (sum ^ uint64(was)) * fnvPrime
+	}
+	// Or an octet of the sum itself is another.
+	for i := range sumSize {
+		stored := order.Uint64(b[metaSize-sumSize:])
+		if mask := uint64(0xff) << (8 * i); stored&^mask == sum&^mask {
+			order.PutUint64(b[metaSize-sumSize:], sum)
+			return !later()
 		}
 	}
 	return true
@@ -126,7 +156,7 @@ func findMeta(f io.ReaderAt, size int64) (meta, error) {
 		b1 := read(int64(m0.pageSize))
 		m1, ok1 := parseMeta(b1)
 		switch {
-		case !ok1 && !torn(b1, m0.pageSize), ok1 && m1.pageSize != m0.pageSize:
+		case !ok1 && !torn(b1, m0), ok1 && m1.pageSize != m0.pageSize:
 			return meta{}, errMetaRotten
 		case ok1 && m1.txid > m0.txid:
 			return m1, nil
@@ -140,7 +170,7 @@ func findMeta(f io.ReaderAt, size int64) (meta, error) {
 	for at := uint32(minPageSize); at <= maxPageSize && int64(at) < size; at <<= 1 {
 		b1 := read(int64(at))
 		if m1, ok := parseMeta(b1); ok && m1.pageSize == at {
-			if !torn(b0, at) {
+			if !torn(b0, m1) {
 				return meta{}, errMetaRotten
 			}
 			return m1, nil
@@ -168,6 +198,9 @@ func checkPages(f io.ReaderAt, size int64) error {
 	if err != nil {
 		return err
 	}
+	if m.freelist == noFreelist {
+		return errNotBolt // of this package: all that it writes have one
+	}
 	w := &walk{f: f, pageSize: uint64(m.pageSize), pages: m.pages}
 	if m.pages < 4 || m.pages > uint64(size)/w.pageSize {
 		return fmt.Errorf("it has %d octets, and should have %d pages of %d", size, m.pages, m.pageSize)
@@ -175,9 +208,6 @@ func checkPages(f io.ReaderAt, size int64) error {
 	w.seen = make([]uint64, m.pages/64+1)
 	if err := w.tree(m.root, 0, nil, nil); err != nil {
 		return err
-	}
-	if m.freelist == noFreelist {
-		return nil
 	}
 	return w.free(m.freelist)
 }

@@ -109,11 +109,13 @@ func (r *record) find(tx *bbolt.Tx, from, to zone.Serial) (at, end uint64, err e
 	} else {
 		k, _ = c.Prev()
 	}
+	leads := r.serial
 	for i := r.next; i > r.first; i-- {
 		p, ok := parsePlace(k)
-		if !ok || p.zone != r.id || p.at != i-1 {
-			return 0, 0, bad("changeset %d of its history is not there", i-1)
+		if !ok || p.zone != r.id || p.at != i-1 || p.to != leads {
+			return 0, 0, bad("changeset %d of its history is not there, or another", i-1)
 		}
+		leads = p.from
 		if end == 0 && p.to == to {
 			end = i
 		}
@@ -121,6 +123,11 @@ func (r *record) find(tx *bbolt.Tx, from, to zone.Serial) (at, end uint64, err e
 			return i - 1, end, nil
 		}
 		k, _ = c.Prev()
+	}
+	if r.first < r.next { // nothing says yet that the first begins where its key says
+		if _, err := r.changes(tx, r.first, r.first+1); err != nil {
+			return 0, 0, err
+		}
 	}
 	return 0, 0, journal.ErrTrimmed
 }

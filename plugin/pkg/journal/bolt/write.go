@@ -8,19 +8,14 @@ import (
 	"unsafe"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
-// A step with more than this is written as a new generation of the owners, in
-// parts of about partOctets, each a transaction. bbolt keeps all that a
-// transaction changes in memory, a page for each owner in the worst case.
 const (
-	largeOwners = 50_000
-	largeOctets = 32 << 20
-	partOctets  = 4 << 20
 	// fill is how full pages become in a new generation, whose keys come in order.
 	fill = 0.9
 	// perOwner is what an owner takes in a page besides its key and value, in octets.
@@ -50,7 +45,7 @@ func (s *Store) Commit(ctx context.Context, origin dnsname.Name, c journal.Commi
 	}
 	large := false
 	if c.Next != nil {
-		large = st.collect()
+		large = st.collect(s.limits)
 	}
 	octets := len(st.change) + st.octets
 	for _, v := range c.Notes {
@@ -79,7 +74,7 @@ type commitStep struct {
 
 // collect finds out which owners a step writes, and tells whether they are too
 // many for one transaction. Then it leaves them.
-func (st *commitStep) collect() (large bool) {
+func (st *commitStep) collect(l limits) (large bool) {
 	owners := st.Next.Packed()
 	if st.Base != 0 {
 		if len(st.Change.Removed)+len(st.Change.Added) == 0 {
@@ -89,7 +84,7 @@ func (st *commitStep) collect() (large bool) {
 	}
 	var keys []byte
 	for k, v := range owners {
-		if len(st.owners) == largeOwners || st.octets > largeOctets {
+		if len(st.owners) == l.owners || st.octets > l.octets {
 			st.owners = nil
 			return true
 		}
@@ -231,9 +226,6 @@ func (s *Store) rebuild(ctx context.Context, st *commitStep) error {
 	s.mu.Lock()
 	delete(s.building, st.data)
 	s.mu.Unlock()
-	if err != nil || st.replaced != 0 {
-		s.sweepLater()
-	}
 	return err
 }
 
@@ -263,6 +255,9 @@ func (s *Store) generation(ctx context.Context, st *commitStep) error {
 		})
 	}
 	err := s.do(&job{ctx: ctx, check: st.check, write: func(b *batch) error {
+		if err := b.sweep(); err != nil {
+			return err
+		}
 		b.summary.ids++
 		st.data = b.summary.ids
 		if _, err := b.tx.Bucket(bucketData).CreateBucket(number(st.data)); err != nil {
@@ -283,7 +278,7 @@ func (s *Store) generation(ctx context.Context, st *commitStep) error {
 		h, buf = hashPair(buf, k, v)
 		st.tally.add(h)
 		part = append(part, owner{bytes.Clone(k), v})
-		if octets += len(k) + len(v) + perOwner; octets >= partOctets {
+		if octets += len(k) + len(v) + perOwner; octets >= s.limits.part {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -307,7 +302,6 @@ func (s *Store) generation(ctx context.Context, st *commitStep) error {
 
 // Delete is journal.Store's.
 func (s *Store) Delete(ctx context.Context, origin dnsname.Name) error {
-	large := false
 	err := s.do(&job{
 		ctx: ctx,
 		check: func(b *batch) error {
@@ -325,7 +319,7 @@ func (s *Store) Delete(ctx context.Context, origin dnsname.Name) error {
 			if err := removePrefix(b.tx.Bucket(bucketNotes), number(r.id)); err != nil {
 				return err
 			}
-			if large = r.owners.count > largeOwners; large {
+			if r.owners.count > uint64(s.limits.owners) {
 				if err := b.tx.Bucket(bucketLoose).Put(number(r.data), []byte(origin)); err != nil {
 					return err
 				}
@@ -337,9 +331,6 @@ func (s *Store) Delete(ctx context.Context, origin dnsname.Name) error {
 	})
 	if errors.Is(err, errNothing) {
 		return nil
-	}
-	if err == nil && large {
-		s.sweepLater()
 	}
 	return err
 }
@@ -356,52 +347,45 @@ func removePrefix(b *bbolt.Bucket, prefix []byte) error {
 	}
 }
 
-// sweepLater removes generations that no zone uses. If that fails they stay until
-// the next time, or until the store is opened: they are in nobody's way.
-func (s *Store) sweepLater() { _ = s.sweep() }
-
-// sweep removes generations that no zone uses and nobody is writing: each in a
-// transaction of its own.
-func (s *Store) sweep() error {
-	for {
-		var found []byte
-		err := s.do(&job{
-			ctx: context.Background(),
-			check: func(b *batch) error {
-				found = nil
-				c := b.tx.Bucket(bucketLoose).Cursor()
-				for k, _ := c.First(); k != nil; k, _ = c.Next() {
-					if !s.isBuilt(k) {
-						found = bytes.Clone(k)
-						return nil
-					}
-				}
-				return errNothing
-			},
-			write: func(b *batch) error {
-				if err := b.tx.Bucket(bucketData).DeleteBucket(found); err != nil {
-					return err
-				}
-				return b.tx.Bucket(bucketLoose).Delete(found)
-			},
-		})
-		if errors.Is(err, errNothing) {
-			return nil
+// sweep frees the generations that no zone uses and nobody is writing: those that
+// were replaced, or never finished. This is done when a new one is begun, which
+// then takes their pages. Until then they stay: a list of all their pages would
+// have to be written with each commit.
+func (b *batch) sweep() error {
+	used := make(map[string]bool)
+	b.s.mu.Lock()
+	for id := range b.s.building {
+		used[string(number(id))] = true
+	}
+	b.s.mu.Unlock()
+	var gone [][]byte
+	loose := b.tx.Bucket(bucketLoose)
+	c := loose.Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		if !used[string(k)] {
+			gone = append(gone, bytes.Clone(k))
 		}
-		if err != nil {
+	}
+	// Nothing says that what is in the bucket is right, but zones say what they use.
+	for origin := range b.s.zones {
+		if r := b.record(origin); r != nil {
+			used[string(number(r.data))] = true
+		}
+	}
+	for origin := range b.zones {
+		if r := b.record(origin); r != nil {
+			used[string(number(r.data))] = true
+		}
+	}
+	for _, k := range gone {
+		if !used[string(k)] {
+			if err := b.tx.Bucket(bucketData).DeleteBucket(k); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
+				return err
+			}
+		}
+		if err := loose.Delete(k); err != nil {
 			return err
 		}
 	}
-}
-
-// isBuilt tells whether somebody is writing the generation with that key.
-func (s *Store) isBuilt(key []byte) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id := range s.building {
-		if bytes.Equal(number(id), key) {
-			return true
-		}
-	}
-	return false
+	return nil
 }

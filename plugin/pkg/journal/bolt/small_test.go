@@ -1,0 +1,147 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/journal/journaltest"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+)
+
+// small settings make steps of a few owners large ones, and files small.
+var small = settings{format: format, limits: limits{owners: 30, octets: 64 << 10, part: 500, growth: 1 << 14, group: 60 << 10}}
+
+// OpenSmall is Open with small settings.
+func OpenSmall(dir string) (*Store, error) { return open(dir, small) }
+
+func openSmall(t testing.TB, dir string) *Store {
+	t.Helper()
+	s, err := open(dir, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeStore(t, s) })
+	return s
+}
+
+func closeStore(t testing.TB, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// dump writes down all that a store holds, or the errors that it gives instead.
+func dump(s *Store) string {
+	ctx := context.Background()
+	var b strings.Builder
+	var origins []string
+	for o, err := range s.List(ctx) {
+		if err != nil {
+			fmt.Fprintln(&b, "list:", err)
+			continue
+		}
+		origins = append(origins, string(o))
+	}
+	slices.Sort(origins)
+	for _, o := range origins {
+		b.WriteString(dumpZone(s, o))
+	}
+	return b.String()
+}
+
+func dumpZone(s *Store, o string) string {
+	ctx := context.Background()
+	var b strings.Builder
+	st, err := s.Load(ctx, dnsname.Name(o))
+	fmt.Fprintf(&b, "zone %q revision %d, history of %d octets, %v\n", o, st.Revision, s.HistorySize(dnsname.Name(o)), err)
+	if err != nil {
+		return b.String()
+	}
+	for _, name := range slices.Sorted(maps.Keys(st.Notes)) {
+		fmt.Fprintf(&b, "note %q: %q\n", name, st.Notes[name])
+	}
+	for set := range st.Snapshot.All() {
+		fmt.Fprintf(&b, "%q %v %v\n", string(set.Owner), set.RRset, set.Sigs)
+	}
+	// The whole history, from its first serial.
+	s.mu.Lock()
+	r := s.zones[dnsname.Name(o)]
+	s.mu.Unlock()
+	if r.first == r.next {
+		return b.String()
+	}
+	from := r.serial
+	err = s.read(ctx, dnsname.Name(o), func(tx *bbolt.Tx, r *record) error {
+		list, err := r.changes(tx, r.first, r.first+1)
+		if err == nil {
+			from = list[0].From
+		}
+		return err
+	})
+	if err != nil {
+		fmt.Fprintln(&b, "history:", err)
+		return b.String()
+	}
+	for c, err := range s.Changes(ctx, dnsname.Name(o), from, r.serial) {
+		fmt.Fprintf(&b, "change %d %d %q %v %v %v %v\n", c.From, c.To, c.Who, c.When, c.Removed, c.Added, err)
+	}
+	return b.String()
+}
+
+// advance makes the next version of a zone and tries to commit it.
+func advance(t testing.TB, s *Store, st *journal.State, edit func(*zone.Txn) error) error {
+	t.Helper()
+	next, c := journaltest.Change(t, st.Snapshot, st.Snapshot.Serial()+1, edit)
+	rev, err := s.Commit(context.Background(), st.Snapshot.Origin(), journal.Commit{
+		Base: st.Revision, Next: next, Change: c, Keep: journal.History{Depth: 8, Octets: 1 << 20},
+	})
+	if err == nil {
+		st.Revision, st.Snapshot = rev, next
+	}
+	return err
+}
+
+// begin puts a zone into a store.
+func begin(t testing.TB, s *Store, origin dnsname.Name, hosts int) *journal.State {
+	t.Helper()
+	snap := journaltest.NewZone(t, origin, 1, hosts)
+	rev, err := s.Commit(context.Background(), origin, journal.Commit{Next: snap})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &journal.State{Revision: rev, Snapshot: snap}
+}
+
+func readFile(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// writeFile writes a file in place: some file systems sync one that was cut to
+// nothing before, and that takes its time.
+func writeFile(t testing.TB, path string, b []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, written := f.WriteAt(b, 0)
+	if err := errors.Join(written, f.Truncate(int64(len(b))), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
