@@ -33,6 +33,8 @@ type block struct {
 	loaded atomic.Bool
 	known  atomic.Pointer[[]*listener]
 
+	announcements announcements
+
 	gathering sync.Mutex // held while zones is made anew
 
 	mu     sync.Mutex // guards what follows
@@ -96,6 +98,9 @@ func (b *block) open(db *zonedb.DB) error {
 		b.static[b.specs[i].Origin].zone = z
 	}
 	b.gather()
+	for _, z := range b.static {
+		b.announcements.follow(z)
+	}
 	for _, f := range b.folders {
 		l, err := f.open(db, hooks)
 		if err != nil {
@@ -190,10 +195,16 @@ func (f *folder) changed(zones []*zonedb.Zone) {
 	}
 	f.zones.Store(&now)
 	f.block.gather()
+	for _, z := range now {
+		f.block.announcements.follow(z)
+	}
 	if before == nil {
 		return
 	}
 	for origin, z := range *before {
+		if now[origin] != z {
+			f.block.announcements.leave(z)
+		}
 		if now[origin] == nil {
 			log.Infof("%s: its file is gone, and so is the zone", origin)
 			z.forget()

@@ -17,6 +17,7 @@ import (
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/xfr"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
@@ -92,7 +93,7 @@ type directive struct {
 type rules struct {
 	fall     []dnsname.Name
 	transfer []transferRule
-	notify   []notifyTarget
+	notify   []xfr.Target
 }
 
 // errorf gives an error that names the place of the directive, where the one of
@@ -104,7 +105,7 @@ func (d *directive) errorf(format string, args ...any) error {
 // parse reads all directives of a server block.
 func parse(c *caddy.Controller) (*block, error) {
 	in := siblingsOf(c)
-	b := &block{owner: in, context: c.Context(), static: make(zoneMap)}
+	b := &block{owner: in, context: c.Context(), static: make(zoneMap), announcements: announcements{held: make(map[announced]bool)}}
 	b.zones.Store(&zoneMap{})
 	for c.Next() {
 		around, err := blockZones(c) // here, so that an error has a place
