@@ -34,6 +34,9 @@ func setup(c *caddy.Controller) error {
 	config := dnsserver.GetConfig(c)
 	config.AllowOpcode(dns.OpcodeUpdate) // to refuse updates with a reason
 	addSizers(config, b)
+	if config.TLSConfig != nil { // servers of other protocols set their own
+		config.TLSConfig.NextProtos = []string{"dot"} // RFC 9103 §7.1: without it secondaries take no zone
+	}
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &Authority{Next: next, block: b} })
 
 	var before zonedb.Mark
