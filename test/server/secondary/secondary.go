@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,9 +24,10 @@ const Timeout = 30 * time.Second
 
 // Client asks one server for one zone. Its methods may be called concurrently; each makes a connection of its own.
 type Client struct {
-	Addr    string // host:port
-	Zone    string // fully qualified
-	Key     *server.Key
+	Addr    string        // host:port
+	Zone    string        // fully qualified
+	Source  netip.Addr    // to ask from; the zero value: any
+	Key     *server.Key   // nil: requests are not signed
 	TLS     *tls.Config   // nil: plain TCP
 	Timeout time.Duration // for each message; 0: [Timeout]
 	LaxAA   bool          // answers may lack AA, as those of knotd do
@@ -68,7 +70,7 @@ type Message struct {
 type RcodeError struct {
 	Rcode  int
 	EDE    *dns.EDNS0_EDE // nil: there is none
-	Signed bool           // and the signature is right
+	Signed bool           // and the signature is right; with NOTAUTH it is not looked at
 	TSIG   uint16         // the error in the TSIG record (RFC 8945 §3)
 }
 
@@ -121,7 +123,11 @@ type Conn struct {
 
 // Dial makes a connection.
 func (c *Client) Dial() (*Conn, error) {
-	conn, err := net.DialTimeout("tcp", c.Addr, c.timeout())
+	dialer := net.Dialer{Timeout: c.timeout()}
+	if c.Source.IsValid() {
+		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.Source, 0))
+	}
+	conn, err := dialer.Dial("tcp", c.Addr)
 	if err != nil {
 		return nil, err
 	}
@@ -183,8 +189,9 @@ func (c *Conn) Receive(m *dns.Msg) (*Answer, error) {
 			if c.client.Key == nil {
 				return nil, errors.New("an answer that is signed, to a request that is not")
 			}
-			// The MAC of an error with the key or the signature is empty (RFC 8945 §5.3.2).
-			if signature.MACSize > 0 {
+			// The MAC of an error with the key or the signature is empty (RFC 8945 §5.3.2). The library takes all of
+			// NOTAUTH for such.
+			if signature.MACSize > 0 && got.Rcode != dns.RcodeNotAuth {
 				if err := dns.TsigVerify(b, c.client.Key.Secret, mac, !first); err != nil {
 					return nil, fmt.Errorf("message %d: %w", len(r.answer.Messages)+1, err)
 				}
