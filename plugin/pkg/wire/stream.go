@@ -32,7 +32,13 @@ type StreamPacker struct {
 
 	owner  lineage // of the record before, or the question
 	target lineage // of the last name in RDATA that is not at or below an ancestor of its owner
-	starts starts  // of the labels of the name at hand, and where they are in the message
+	// The labels that stand before the name of the last cut, which is at that offset.
+	// They are no part of slots.
+	cut  uint16
+	kids int
+	kid  [8]uint16
+
+	starts starts // of the labels of the name at hand, and where they are in the message
 	places [dnsname.MaxLabels]uint16
 	// The labels that were written: the offset of the label after it, or 0 for the
 	// root, and its own; at or after the place of its hash. 0 is free.
@@ -84,6 +90,7 @@ func (p *StreamPacker) begin() {
 	}
 	clear(p.slots[:])
 	p.target.name, p.target.n = nil, 0
+	p.cut, p.kids = 0, 0
 	p.owner.n = 0
 	if name := octets(p.query.Name); len(name) > 1 {
 		rest := len(name) - 1
@@ -129,7 +136,7 @@ func (p *StreamPacker) Add(owner dnsname.Name, shared int, set *rrset.RRset, off
 		if ptr != 0 {
 			binary.BigEndian.PutUint16(p.msg[p.n:], ptr)
 		} else {
-			n, ok = p.putOwner(owner, shared, end)
+			n, ok = p.putOwner(owner, shared, set.Type, end)
 			ptr = p.owner.pointer()
 		}
 		next := off + 2 + int(packed[off])<<8 + int(packed[off+1])
@@ -229,7 +236,11 @@ func (p *StreamPacker) putRDATA(n int, rdata string, before, names, end int) (_ 
 			rdata = rdata[len(name):]
 			continue
 		}
-		labels, rest, at := l.share(name, commonEnd(name, l.name), &p.starts)
+		var labels, rest int
+		var at uint16
+		if mayShare(name, l.name) {
+			labels, rest, at = l.share(name, commonEnd(name, l.name), &p.starts)
+		}
 		if at == 0 {
 			l = &p.target
 			if labels, rest, at = l.share(name, commonEnd(name, l.name), &p.starts); at == 0 {
@@ -258,17 +269,22 @@ func (p *StreamPacker) putRDATA(n int, rdata string, before, names, end int) (_ 
 
 // putOwner writes an owner at the end of the message, and gives the end after it;
 // ok is false if that is beyond end. The owner shares so many octets at its end
-// with the one before, for sure.
-func (p *StreamPacker) putOwner(owner dnsname.Name, shared, end int) (n int, ok bool) {
+// with the one before, for sure; it has records of that type.
+func (p *StreamPacker) putOwner(owner dnsname.Name, shared int, typ uint16, end int) (n int, ok bool) {
 	name := octets(owner)
 	l := &p.owner
 	if shared == 0 || p.count == 0 {
 		shared = commonEnd(name, l.name)
-	} else if a := l.upTo(shared); a != nil && len(name)-int(a.size) == 1+int(name[0]) {
-		// One label more, as most are.
-		if n, p.places[0], ok = p.putLabel(p.n, name, a.at, end); ok {
-			p.starts[0] = 0
-			l.descend(name, 1+int(name[0]), 1, &p.starts, &p.places)
+	} else if a := l.upTo(shared); a != nil && len(name)-int(a.size) == 1+int(name[0]) { // one label more
+		var at uint16
+		switch {
+		case typ == rrset.TypeNS:
+			n, at, ok = p.putCut(name, a.at, end)
+		default:
+			n, at, ok = p.putLabel(p.n, name, a.at, end)
+		}
+		if ok {
+			l.descendOne(name, int(a.size), at)
 		}
 		return n, ok
 	}
@@ -307,11 +323,7 @@ func (p *StreamPacker) put(n int, name []byte, rest, labels int, known uint16, e
 	if next > end {
 		return n, false
 	}
-	if rest <= behind && len(name) >= behind {
-		*(*[behind]byte)(p.msg[n:]) = [behind]byte(name)
-	} else {
-		copy(p.msg[n:], name[:rest])
-	}
+	p.copyStart(n, name, rest)
 	if known != 0 {
 		binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
 	} else {
@@ -321,25 +333,66 @@ func (p *StreamPacker) put(n int, name []byte, rest, labels int, known uint16, e
 }
 
 // putLabel is put for a name whose first label stands before the one at known. It
-// gives the place of the name too.
+// gives the place of the name too, or 0.
 func (p *StreamPacker) putLabel(n int, name []byte, known uint16, end int) (next int, at uint16, ok bool) {
-	at = p.intern(name, 0, known, n)
-	size := 0
-	if int(at) == n || at == 0 {
-		size = 1 + int(name[0])
+	size := 1 + int(name[0])
+	if known == p.cut {
+		at = p.belowCut(name[:size], n)
 	} else {
-		known = at
+		at = p.intern(name, 0, known, n)
+	}
+	if int(at) != n && at != 0 {
+		size, known = 0, at
 	}
 	if next = n + size + 2; next > end {
 		return n, 0, false
 	}
+	p.copyStart(n, name, size)
+	binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
+	return next, at, true
+}
+
+// putCut is putLabel for a zone cut at the end of the message. Most of a large zone
+// is cuts, whose names stand in RDATA there and in their glue, and nowhere else. So
+// neither is the table searched for a cut, nor is note taken in it.
+func (p *StreamPacker) putCut(name []byte, known uint16, end int) (next int, at uint16, ok bool) {
+	size := 1 + int(name[0])
+	if next = p.n + size + 2; next > end {
+		return p.n, 0, false
+	}
+	p.copyStart(p.n, name, size)
+	binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
+	p.cut, p.kids = 0, 0
+	if p.n <= maxOffset {
+		p.cut = uint16(p.n)
+	}
+	return next, p.cut, true
+}
+
+// belowCut is intern for a label before the name of the last cut.
+func (p *StreamPacker) belowCut(label []byte, here int) uint16 {
+	for _, at := range p.kid[:p.kids] {
+		if string(p.msg[at:int(at)+len(label)]) == string(label) {
+			return at
+		}
+	}
+	if here > maxOffset {
+		return 0
+	}
+	if p.kids < len(p.kid) {
+		p.kid[p.kids] = uint16(here)
+		p.kids++
+	}
+	return uint16(here)
+}
+
+// copyStart writes the first octets of a name at n, and perhaps some behind them.
+func (p *StreamPacker) copyStart(n int, name []byte, size int) {
 	if size <= behind && len(name) >= behind {
 		*(*[behind]byte)(p.msg[n:]) = [behind]byte(name)
 	} else {
 		copy(p.msg[n:], name[:size])
 	}
-	binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
-	return next, at, true
 }
 
 // intern gives the offset of the label at the octet from of a name, if it stands
@@ -379,6 +432,12 @@ func (p *StreamPacker) intern(name []byte, from int, parent uint16, here int) ui
 		return 0
 	}
 	return uint16(here)
+}
+
+// mayShare tells whether two names can have more than their last octets in common:
+// those of a top-level domain are found by intern all the same.
+func mayShare(a, b []byte) bool {
+	return len(a) < 8 || len(b) < 8 || binary.LittleEndian.Uint64(a[len(a)-8:]) == binary.LittleEndian.Uint64(b[len(b)-8:])
 }
 
 // commonEnd gives the number of octets at their ends that two names have in
@@ -437,6 +496,18 @@ func (l *lineage) descend(name []byte, rest, labels int, s *starts, places *[dns
 	l.name = name
 	for i := labels - 1; i >= 0 && places[i] != 0; i-- {
 		l.known[l.n] = ancestor{uint8(len(name) - int(s[i])), places[i]}
+		l.n++
+	}
+}
+
+// descendOne is descend for a name with one label more than its ancestor of that
+// size; at is its place, or 0.
+func (l *lineage) descendOne(name []byte, size int, at uint16) {
+	for int(l.known[l.n-1].size) > size {
+		l.n--
+	}
+	if l.name = name; at != 0 {
+		l.known[l.n] = ancestor{uint8(len(name)), at}
 		l.n++
 	}
 }

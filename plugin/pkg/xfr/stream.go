@@ -209,7 +209,7 @@ type writer struct {
 
 func (w writer) sets(sets []zone.Set) bool {
 	for i := range sets {
-		if !w.set(&sets[i], 0) {
+		if s := &sets[i]; !w.add(s.Owner, 0, &s.RRset) || !w.add(s.Owner, 0, &s.Sigs) {
 			return false
 		}
 	}
@@ -217,21 +217,32 @@ func (w writer) sets(sets []zone.Set) bool {
 }
 
 func (w writer) set(s *zone.Set, shared int) bool {
-	return (s.IsEmpty() || w.add(s.Owner, shared, &s.RRset)) && (s.Sigs.IsEmpty() || w.add(s.Owner, 0, &s.Sigs))
+	if !s.IsEmpty() {
+		// Most sets fit.
+		if next := w.p.Add(s.Owner, shared, &s.RRset, 0); next < len(s.Packed()) && !w.rest(s.Owner, &s.RRset, next) {
+			return false
+		}
+		shared = len(s.Owner)
+	}
+	return s.Sigs.IsEmpty() || w.add(s.Owner, shared, &s.Sigs)
 }
 
 func (w writer) add(owner dnsname.Name, shared int, set *rrset.RRset) bool {
-	for off, end := 0, len(set.Packed()); off < end; {
-		next := w.p.Add(owner, shared, set, off)
-		switch {
-		case next == end:
-		case next == off && w.p.Records() == 0:
+	next := w.p.Add(owner, shared, set, 0)
+	return next == len(set.Packed()) || w.rest(owner, set, next)
+}
+
+// rest puts the records of a set from offset off on into further messages.
+func (w writer) rest(owner dnsname.Name, set *rrset.RRset, off int) bool {
+	for off < len(set.Packed()) {
+		if w.p.Records() == 0 {
 			w.yield(nil, fmt.Errorf("%w: at %s, type %d", ErrRecordSize, owner, set.Type))
 			return false
-		case !w.yield(w.p.Message(), nil):
+		}
+		if !w.yield(w.p.Message(), nil) {
 			return false
 		}
-		off = next
+		off = w.p.Add(owner, 0, set, off)
 	}
 	return true
 }
