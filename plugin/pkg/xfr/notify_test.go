@@ -143,7 +143,7 @@ func newBench(t *testing.T) *bench {
 
 // after lets time pass, and gives the results since the last call.
 func (b *bench) after(d time.Duration) (results []Result) {
-	time.Sleep(d) // of the bubble's clock
+	<-time.After(d) // by the clock of the bubble
 	synctest.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()

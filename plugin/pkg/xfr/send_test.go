@@ -64,8 +64,12 @@ func messages(t testing.TB, n int) *Stream {
 	return planned(t, axfr(origin), newZone(t, 1, records...), nil, Options{})
 }
 
-func count(st *Stream) (n int, octets int64) {
-	for msg := range st.Messages() {
+func count(t testing.TB, st *Stream) (n int, octets int64) {
+	t.Helper()
+	for msg, err := range st.Messages() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		n++
 		octets += int64(len(msg))
 	}
@@ -76,7 +80,7 @@ func count(st *Stream) (n int, octets int64) {
 func TestSend(t *testing.T) {
 	large := messages(t, 600)
 	broken := errors.New("broken pipe")
-	all, _ := count(large)
+	all, _ := count(t, large)
 	for _, tc := range []struct {
 		name    string
 		client  *client
@@ -120,7 +124,7 @@ func TestSendBound(t *testing.T) {
 		const places = 3
 		sender := NewSender(places)
 		st := messages(t, 5)
-		n, _ := count(st)
+		n, _ := count(t, st)
 		hold := make(chan struct{})
 		done := make(chan error)
 		held := func([]byte) error {

@@ -321,7 +321,10 @@ func TestOneVersion(t *testing.T) {
 	r := axfr(origin)
 	st := planned(t, r, s, nil, Options{})
 	var got []record
-	for msg := range st.Messages() {
+	for msg, err := range st.Messages() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		got = append(got, read(t, msg)...)
 		txn := s.Begin()
 		for i := range 3000 {
@@ -370,7 +373,10 @@ func TestInParts(t *testing.T) {
 		t.Errorf("%d records are not the %d of the zone", len(got), len(want))
 	}
 	for _, n := range []int{0, 1, 10, 100} { // one who loses interest
-		for range st.inParts {
+		for _, err := range st.inParts {
+			if err != nil {
+				t.Fatal(err)
+			}
 			if n--; n < 0 {
 				break
 			}
@@ -612,10 +618,7 @@ func TestUDP(t *testing.T) {
 			r := ixfr(origin, tc.serial)
 			st := planned(t, r, h.last(), h.changes, tc.o)
 			records := answer(t, r, st, tc.o.UDP-tc.o.Reserve)
-			n := 0
-			for range st.Messages() {
-				n++
-			}
+			n, _ := count(t, st)
 			if st.Form != tc.form || st.Fallback != nil || n != 1 || (len(records) == 1) != (tc.form != Incremental) {
 				t.Errorf("%s in %d messages and %d records, want %s", st.Form, n, len(records), tc.form)
 			}
@@ -644,7 +647,10 @@ func TestOptions(t *testing.T) {
 	o := Options{Reserve: 60_000, EDNS: wire.AppendOption(nil, wire.OptionExpire, "\x00\x00\x00\x01")}
 	st := planned(t, r, s, nil, o)
 	answer(t, r, st, wire.MaxMessage-o.Reserve)
-	for msg := range st.Messages() {
+	for msg, err := range st.Messages() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		m := new(dns.Msg)
 		if err := m.Unpack(msg); err != nil {
 			t.Fatal(err)
@@ -713,8 +719,7 @@ func TestMessagesDoNotAllocate(t *testing.T) {
 	s := registry(t, 10_000)
 	st := planned(t, axfr(s.Origin()), s, nil, Options{})
 	n := testing.AllocsPerRun(10, func() {
-		for range st.Messages() {
-		}
+		count(t, st)
 	})
 	if n > 40 { // the packer may be new
 		t.Errorf("%v allocations for %d records", n, s.Records())
