@@ -153,18 +153,8 @@ func appendNode(dst []byte, relative string, sets []Set) []byte {
 		flags |= hasCase
 	}
 	for i := range sets {
-		if sets[i].IsEmpty() {
-			continue
-		}
-		switch sets[i].Type {
-		case rrset.TypeNS:
-			flags |= hasNS
-		case rrset.TypeCNAME:
-			flags |= hasCNAME
-		case rrset.TypeDNAME:
-			flags |= hasDNAME
-		case rrset.TypeNSEC:
-			flags |= hasNSEC
+		if !sets[i].IsEmpty() {
+			flags |= flagOf(sets[i].Type)
 		}
 	}
 	dst = append(dst, flags)
@@ -189,6 +179,22 @@ func appendEntry(dst []byte, s rrset.RRset, typ uint16, flag uint32) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, s.TTL)
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(s.Packed()))|flag)
 	return append(dst, s.Packed()...)
+}
+
+// flagOf gives the flag of a node that has an RRset of that type.
+func flagOf(typ uint16) byte {
+	switch typ {
+	case rrset.TypeNS:
+		return hasNS
+	case rrset.TypeCNAME:
+		return hasCNAME
+	case rrset.TypeDNAME:
+		return hasDNAME
+	case rrset.TypeNSEC:
+		return hasNSEC
+	default:
+		return 0
+	}
 }
 
 // place gives where the set of a type is in sets, or would be.

@@ -313,19 +313,3 @@ func hasTwice(set rrset.RRset) bool {
 	}
 	return false
 }
-
-// flagOf gives the flag of a node that has an RRset of that type.
-func flagOf(typ uint16) byte {
-	switch typ {
-	case rrset.TypeNS:
-		return hasNS
-	case rrset.TypeCNAME:
-		return hasCNAME
-	case rrset.TypeDNAME:
-		return hasDNAME
-	case rrset.TypeNSEC:
-		return hasNSEC
-	default:
-		return 0
-	}
-}

@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestStore(t *testing.T) {
 	journaltest.Run(t, journaltest.Options{
 		Open:  func(dir string) (journal.Store, error) { return bolt.Open(dir) },
-		Large: 60_000,
+		Large: 12_000,
 	})
 }
 

@@ -58,7 +58,7 @@ type limits struct {
 // present are the settings of today. No format came before the first.
 var present = settings{
 	format: format,
-	limits: limits{owners: 50_000, octets: 32 << 20, part: 4 << 20, growth: 4 << 20, group: 32 << 20},
+	limits: limits{owners: 10_000, octets: 32 << 20, part: 4 << 20, growth: 4 << 20, group: 32 << 20},
 }
 
 // Open opens the store in a folder, and makes both if they are not there. The
