@@ -55,7 +55,7 @@ func (e *editor) set(owner, typ string, ttl int, rdata ...string) {
 // text gives the master file.
 func (e *editor) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "$ORIGIN %s\n@ 3600 IN SOA ns1 hostmaster %d 1 1 3600 %d\n", e.origin, e.serial, e.minimum)
+	fmt.Fprintf(&b, "$ORIGIN %s\n@ 3600 IN SOA ns1 hostmaster %d 3600 60 86400 %d\n", e.origin, e.serial, e.minimum)
 	for _, k := range e.keys(func(rrsetKey) bool { return true }) {
 		s := e.sets[k]
 		for _, r := range s.rdata {

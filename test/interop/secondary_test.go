@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,13 +54,18 @@ var peersOf = []peer{
 // stockAddr is where the stock plugin transfer serves the same zones.
 const stockAddr = "127.0.0.5"
 
-// primaryCorefile serves the zones on 127.0.0.1 by our own transfers and on stockAddr by the stock plugin transfer.
-func primaryCorefile(dir string, editors []*editor, policies []string) string {
+// primaryCorefile serves the zones on 127.0.0.1 by our own transfers, and tells the secondaries of them, and on stockAddr by
+// the stock plugin transfer.
+func primaryCorefile(dir string, editors []*editor, policies []string, secondaries []*server.Server) string {
+	notify := ""
+	for _, s := range secondaries {
+		notify += fmt.Sprintf("\t\tnotify %s key %s\n", s.Addr, transferKey.Name)
+	}
 	var own, stock strings.Builder
 	var names []string
 	for i, e := range editors {
 		source := fmt.Sprintf("\t\tfile %q source\n\t\tstore %q\n\t\tserial %s\n", e.path, dir+"/store", policies[i])
-		fmt.Fprintf(&own, "\tauthority %s {\n%s\t\ttransfer key %s\n\t}\n", e.origin, source, transferKey.Name)
+		fmt.Fprintf(&own, "\tauthority %s {\n%s\t\ttransfer key %s\n%s\t}\n", e.origin, source, transferKey.Name, notify)
 		fmt.Fprintf(&stock, "\tauthority %s {\n%s\t}\n", e.origin, source)
 		names = append(names, e.origin+":"+server.Port)
 	}
@@ -85,7 +93,7 @@ type followed struct {
 	serials    []uint32 // as they came
 }
 
-// come waits until the server serves what the file says, and keeps it.
+// come waits until the server serves what the file says, and keeps all that it serves until then.
 func (f *followed) come(t *testing.T) {
 	t.Helper()
 	var last string
@@ -99,11 +107,9 @@ func (f *followed) come(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", f.origin, err)
 		}
-		if last = got.Difference(f.version(t, a.SOA.Serial)); last != "" {
-			return false
-		}
 		f.keep(t, got)
-		return true
+		last = got.Difference(f.version(t, a.SOA.Serial))
+		return last == ""
 	})
 }
 
@@ -235,11 +241,11 @@ func sentTo(log string, source netip.Addr) (l ledger) {
 	return l
 }
 
-// batches is how often the zones are edited, on average 17 times each.
+// batches is how often the zones are edited, some 20 times each time.
 const batches = 30
 
 // TestSecondaries edits three zones at random, some 500 times each, across the wrap of the serial, a restart and a
-// SIGKILL of ours. named, knotd and nsd get all versions, by signed IXFR; and IXFR from every serial there was, by our own
+// SIGKILL of ours. named, knotd and nsd, told by NOTIFY, get all versions, by signed IXFR; and IXFR from every serial there was, by our own
 // transfers and the stock plugin's, leads to the present zone.
 func TestSecondaries(t *testing.T) {
 	server.Require(t, "named", "knotd", "nsd")
@@ -263,7 +269,8 @@ func TestSecondaries(t *testing.T) {
 		e.write(t)
 		names = append(names, e.origin)
 	}
-	ours := server.StartOurs(t, primaryCorefile(dir, editors, []string{"increment", "increment", "unixtime"}), names...)
+	policies := []string{"increment", "increment", "unixtime"}
+	ours := server.StartOurs(t, primaryCorefile(dir, editors, policies, nil), names...)
 	var zones []*followed
 	for _, e := range editors {
 		zones = append(zones, &followed{
@@ -278,15 +285,29 @@ func TestSecondaries(t *testing.T) {
 	}
 	var secondaries []*server.Server
 	for _, p := range peersOf {
-		secondaries = append(secondaries, p.start(t, server.Primary{Addr: ours.Addr, Zones: names, Key: transferKey, Refresh: 1}))
+		secondaries = append(secondaries, p.start(t, server.Primary{Addr: ours.Addr, Zones: names, Key: transferKey, Refresh: 3600}))
 	}
+	corefile := strings.ReplaceAll(primaryCorefile(dir, editors, policies, secondaries), server.Port, strconv.Itoa(int(ours.Addr.Port())))
+	if err := os.WriteFile(filepath.Join(ours.Dir, "Corefile"), []byte(corefile), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := ours.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() string { return "the reload of ours" }, func() bool { return strings.Contains(ours.Log(), "Reloading complete") })
 
 	for batch := range batches {
 		for _, f := range zones {
-			for range 1 + f.rng.IntN(33) {
-				f.edit()
+			writes := 1
+			if batch%4 == 0 { // a burst
+				writes = 3
 			}
-			f.write(t)
+			for range writes {
+				for range 1 + f.rng.IntN(40/writes) {
+					f.edit()
+				}
+				f.write(t)
+			}
 		}
 		switch batch {
 		case batches / 3:
@@ -312,6 +333,9 @@ func TestSecondaries(t *testing.T) {
 	}
 
 	log := ours.Log()
+	if says := regexp.MustCompile(`(?m)^.*(ERROR|panic|answers NOTIFY with).*$`).FindAllString(log, -1); says != nil {
+		t.Errorf("ours says: %q", says)
+	}
 	for _, f := range zones {
 		own, stock := f.chains(t, f.own), f.chains(t, f.stock)
 		lost := 0
@@ -321,7 +345,7 @@ func TestSecondaries(t *testing.T) {
 		if own != stock+lost || own < 2 || f.origin != "mixed.example." && own < len(f.serials)*2/3 {
 			t.Errorf("%s: of %d IXFR only %d had differences, by stock transfer %d", f.origin, len(f.serials), own, stock)
 		}
-		if n := sum(f.editor.edits); n < 400 {
+		if n := sum(f.editor.edits); n < 500 {
 			t.Errorf("%s: %d edits", f.origin, n)
 		}
 		for kind := range edits {
