@@ -49,8 +49,8 @@ type request struct {
 // changeset is that of the whole commit, and empty if the commit changed nothing;
 // then the serial stays. The records of edits made one commit are one changeset. A change that sets no later serial gets one by the
 // policy. who is kept in the history. An error of the store wraps what the system
-// gave, and nothing was changed; ErrNotLoaded, ErrBusy and ErrRecords are others.
-// A context that ends before the edit is made gives its error.
+// gave, and nothing was changed; ErrNotLoaded, ErrBusy and ErrRecords are others,
+// and journal.ErrClosed if no lease holds the zone. A context that ends before the edit is made gives its error.
 func (z *Zone) Apply(ctx context.Context, who string, edit func(*zone.Txn) error) (zone.Changeset, error) {
 	r := &request{who: who, edit: edit, done: make(chan struct{})}
 	z.queueMu.Lock()
@@ -145,7 +145,10 @@ func (z *Zone) commitBatch(batch []*request) (zone.Changeset, error) {
 // edit makes the edits of a batch one version.
 func (z *Zone) edit(batch []*request) (*zone.Snapshot, zone.Changeset, error) {
 	base := z.current.Load()
-	if base == nil {
+	switch {
+	case z.closed:
+		return nil, zone.Changeset{}, journal.ErrClosed
+	case base == nil:
 		return nil, zone.Changeset{}, ErrNotLoaded
 	}
 	spec := z.Spec()
@@ -192,6 +195,9 @@ func (e noZoneError) Unwrap() error { return e.error }
 // step makes a version durable and then visible; the token of the writer is
 // held.
 func (z *Zone) step(c journal.Commit) error {
+	if z.closed {
+		return journal.ErrClosed
+	}
 	spec := z.Spec()
 	c.Base, c.Keep = z.revision, spec.History
 	crashPoint("prepared")
@@ -208,14 +214,26 @@ func (z *Zone) step(c journal.Commit) error {
 	return nil
 }
 
-// restore takes the zone as it is in the store; the token of the writer is held.
-// The error is journal.ErrNotExist if it is not there.
+// restore puts the zone in service as it is in the store; the token of the writer
+// is held. The error is journal.ErrNotExist if it is not there; then what is in
+// service stays.
 func (z *Zone) restore() error {
 	state, err := z.store.Load(context.Background(), z.Spec().Origin)
+	if errors.Is(err, journal.ErrNotExist) {
+		z.revision, z.noted = 0, note{}
+	}
 	if err != nil {
 		return err
 	}
 	z.revision, z.noted = state.Revision, parseNote(state.Notes[noteName])
 	z.current.Store(state.Snapshot)
+	z.feed.Publish(state.Snapshot, nil)
 	return nil
+}
+
+// close ends all changes; it waits for the one that is being made.
+func (z *Zone) close() {
+	z.writer <- struct{}{}
+	z.closed = true
+	<-z.writer
 }

@@ -49,7 +49,7 @@ func live(t *testing.T, spec Spec) (*Zone, *obstacle) {
 		spec.Path = filepath.Join(t.TempDir(), "zone")
 	}
 	put(t, spec.Path, text(1), 5)
-	db := New(never)
+	db := quiet()
 	lease := open(t, db, []Spec{spec}, func(Report) {})
 	t.Cleanup(lease.Close)
 	z := lease.Zones()[0]
@@ -272,7 +272,7 @@ func TestApplyBounds(t *testing.T) {
 }
 
 func TestApplyToAZoneThatIsNotLoaded(t *testing.T) {
-	db := New(never)
+	db := quiet()
 	lease := open(t, db, []Spec{{Origin: origin, Path: filepath.Join(t.TempDir(), "zone")}}, func(Report) {})
 	defer lease.Close()
 	if _, err := lease.Zones()[0].Apply(t.Context(), "", add(1)); !errors.Is(err, ErrNotLoaded) {

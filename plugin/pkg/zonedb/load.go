@@ -2,9 +2,9 @@ package zonedb
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"runtime/debug"
-	"slices"
 	"syscall"
 	"time"
 
@@ -30,7 +30,7 @@ func release() { debug.FreeOSMemory() }
 func (z *Zone) look(patient bool) (large bool, err error) {
 	z.fileMu.Lock()
 	defer z.fileMu.Unlock()
-	defer func() { z.unsettled.Store(z.waiting != nil) }()
+	defer func() { z.unsettled.Store(!z.waiting.none()) }()
 	spec := z.Spec()
 	if !z.opened {
 		if large, err = z.openStored(spec); err != nil {
@@ -39,20 +39,21 @@ func (z *Zone) look(patient bool) (large bool, err error) {
 	}
 	if spec.Seed && z.current.Load() != nil {
 		z.paths.Store(nil)
+		z.failure.Store(nil)
+		z.waiting, z.retry, z.reported = settling{}, false, ""
 		return large, nil
 	}
 	now := again(z.loaded)
-	if len(z.loaded) > 0 && !z.retry && z.loaded[0].Path == spec.Path && z.options == spec.Options {
-		if unchanged(z.loaded, now) {
-			z.waiting = nil
+	if len(z.loaded) > 0 && z.loaded[0].Path == spec.Path && z.manner == spec.manner() {
+		if !z.retry && unchanged(z.loaded, now) {
+			z.waiting = settling{}
 			return large, nil
 		}
-		if patient && !settled(now) && !alike(z.waiting, now) {
-			z.waiting = now
+		if patient && !z.waiting.over(now, z.db.settle) {
 			return large, nil
 		}
 	}
-	z.waiting = nil
+	z.waiting = settling{}
 	return z.load(spec) || large, nil
 }
 
@@ -61,27 +62,25 @@ func (z *Zone) openStored(spec Spec) (large bool, err error) {
 	start := time.Now()
 	z.writer <- struct{}{}
 	err = z.restore()
-	noted := z.noted
-	if err == nil {
-		z.feed.Publish(z.current.Load(), nil)
-	}
+	s, noted := z.current.Load(), z.noted
 	<-z.writer
 	if err != nil && !errors.Is(err, journal.ErrNotExist) {
 		return false, err
 	}
 	z.opened = true
-	s := z.current.Load()
 	if s == nil {
 		return false, nil
 	}
-	z.loaded, z.options = noted.Files, spec.Options
+	z.loaded, z.manner = noted.Files, noted.Manner
 	paths := make([]string, len(noted.Files))
 	for i, f := range noted.Files {
 		paths[i] = f.Path
 	}
 	z.paths.Store(&paths)
 	r := Report{Spec: spec, Snapshot: s, File: zone.Serial(noted.Serial), Stored: true, Duration: time.Since(start)}
-	r.Ignored = spec.Seed && !unchanged(noted.Files, again(noted.Files))
+	if now := again(noted.Files); spec.Seed && len(now) > 0 && !now[0].Missing {
+		r.Ignored = !alike(noted.Files, now)
+	}
 	z.db.loaded(z, r)
 	return s.Records() >= largeZone, nil
 }
@@ -98,7 +97,7 @@ func (z *Zone) load(spec Spec) (large bool) {
 		res.Files = []string{spec.Path}
 	}
 	z.paths.Store(&res.Files)
-	z.options = spec.Options
+	z.manner = spec.manner()
 	z.loaded = takeAll(res.Files, start)
 	for i := range z.loaded { // what was looked at before it was read is surer
 		for _, s := range append(known, before) {
@@ -107,12 +106,13 @@ func (z *Zone) load(spec Spec) (large bool) {
 			}
 		}
 	}
-	r := Report{Spec: spec, Previous: z.current.Load(), Warnings: res.Warnings, Err: err}
+	present := z.current.Load()
+	r := Report{Spec: spec, Previous: present, Snapshot: present, Warnings: res.Warnings, Err: err}
 	if err == nil {
 		r.File = res.Snapshot.Serial()
-		r.Lowered, r.Err = z.put(res.Snapshot, spec, z.loaded)
+		r.Err = z.put(res.Snapshot, &r)
 	}
-	r.Snapshot, r.Duration = z.current.Load(), time.Since(start)
+	r.Duration = time.Since(start)
 	if errors.Is(r.Err, journal.ErrClosed) {
 		return false // nobody holds the zone any more
 	}
@@ -134,49 +134,55 @@ func (z *Zone) load(spec Spec) (large bool) {
 	return r.Snapshot.Records() >= largeZone
 }
 
-// put makes what was read from files the next version. It does nothing if there
-// is nothing else in it than in the present one, or nothing but a serial that is
-// not later; lowered tells that it was this for the first time.
-func (z *Zone) put(read *zone.Snapshot, spec Spec, files []stamp) (lowered bool, err error) {
+// put makes what was read from the files the next version, and completes the
+// report of it. It does nothing if there is nothing else in it than in the present
+// version, or nothing but a serial that is not later. z.fileMu is held.
+func (z *Zone) put(read *zone.Snapshot, r *Report) error {
 	z.writer <- struct{}{}
 	defer func() { <-z.writer }()
-	n := note{Serial: uint32(read.Serial()), Files: files}
+	if z.closed {
+		return journal.ErrClosed
+	}
+	n := note{Serial: uint32(read.Serial()), Files: z.loaded, Manner: z.manner}
 	for range maxConflicts {
-		before := z.noted
-		c, err := follow(z.current.Load(), read, spec.Serial)
+		present, before := z.current.Load(), z.noted
+		r.Previous, r.Snapshot = present, present
+		c, err := follow(present, read, r.Spec.Serial)
 		if err != nil {
-			return false, err
+			return err
 		}
-		c.Change.Who, c.Change.When = "file "+spec.Path, time.Now()
+		c.Change.Who, c.Change.When = "file "+r.Spec.Path, time.Now()
 		c.Notes = journal.Notes{noteName: n.bytes()}
-		same := c.Next == z.current.Load()
-		if same && before.Serial == n.Serial && slices.Equal(before.Files, n.Files) {
-			return false, nil
+		same := c.Next == present
+		if same && before.equal(&n) {
+			return nil
 		}
 		err = z.step(c)
 		if errors.Is(err, journal.ErrConflict) {
 			if err := z.restore(); err != nil && !errors.Is(err, journal.ErrNotExist) {
-				return false, err
+				return err
 			}
 			continue
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 		z.noted = n
 		crashPoint("acknowledged")
 		if same {
-			return n.Serial != uint32(c.Next.Serial()) && n.Serial != before.Serial, nil
+			r.Lowered = n.Serial != uint32(present.Serial()) && n.Serial != before.Serial
+			return nil
 		}
+		r.Snapshot = c.Next
 		change := &c.Change
 		if !change.To.After(change.From) {
 			change = nil
 		}
 		z.feed.Publish(c.Next, change)
 		crashPoint("announced")
-		return false, nil
+		return nil
 	}
-	return false, journal.ErrConflict
+	return fmt.Errorf("%w, %d times", journal.ErrConflict, maxConflicts)
 }
 
 // follow gives the commit that puts what was read in the place of a version, nil

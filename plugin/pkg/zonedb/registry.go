@@ -1,11 +1,14 @@
 package zonedb
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/journal/bolt"
@@ -16,14 +19,19 @@ import (
 // 10,000 zones cost some 50 ms of CPU time each time.
 const interval = 5 * time.Second
 
+// settleTime is how long a file must have been left alone to be taken for
+// finished.
+const settleTime = time.Second
+
 // Process is the registry of this process.
 var Process = New(interval)
 
 // DB is a registry of live zones and their stores. Its methods may be called
 // concurrently.
 type DB struct {
-	interval time.Duration
-	slots    chan struct{} // one for each file that may be read at a time
+	interval, settle time.Duration
+	events           func() (*fsnotify.Watcher, error) // of the system
+	slots            chan struct{}                     // one for each file that may be read at a time
 
 	doorMu sync.Mutex // held while leases take and give back zones and stores
 
@@ -39,14 +47,15 @@ type DB struct {
 type store struct {
 	journal.Store
 	folder string // "": in memory, of one zone
-	zones  int    // that use it; guarded by DB.mu
+	users  int    // zones, and leases of folders; guarded by DB.mu
 }
 
 // New gives an empty registry that looks at the files at that interval. It has a
 // goroutine as long as there are leases.
 func New(interval time.Duration) *DB {
 	return &DB{
-		interval: interval, slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		interval: interval, settle: settleTime, events: fsnotify.NewWatcher,
+		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		zones: make(map[id]*Zone), stores: make(map[string]*store), leases: make(map[*Lease]struct{}),
 	}
 }
@@ -57,35 +66,51 @@ type Lease struct {
 	mark   Mark
 	owner  any
 	hooks  Hooks
-	zones  []*Zone // guarded by db.mu
 	folder *Folder // that the zones come from, or nil
+	zones  []*Zone // each once; guarded by db.mu
+	store  *store  // of the folder, in use with or without zones; guarded by db.mu
 }
 
 // Open makes the zones of the specs live, loads those that are not or whose files
 // have changed, several at a time, and returns when that is done. What happens to
 // a zone is told to the hooks of the newest lease of it, and the newest spec is in
 // force. The owner is a comparable value that stands for an instance of the
-// server; within one owner the specs of a zone must be the same. The error is that of a spec or of a store, and then nothing was opened; a file
-// that cannot be read is told to the hooks.
+// server; within one owner the specs of a zone must be the same. The error is
+// that of a spec or of a store, and then nothing was opened; a file that cannot be
+// read is told to the hooks.
 func (db *DB) Open(owner any, specs []Spec, hooks Hooks) (*Lease, error) {
-	l := db.newLease(owner, hooks)
-	if _, err := l.add(specs); err != nil {
+	l := db.newLease(owner, hooks, nil)
+	zones, err := l.take(specs, "")
+	if err == nil {
+		err = firstOf(db.lookAt(zones, false))
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
+	db.kick()
 	return l, nil
 }
 
-func (db *DB) newLease(owner any, hooks Hooks) *Lease {
+func (db *DB) newLease(owner any, hooks Hooks, f *Folder) *Lease {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.opened++
-	l := &Lease{db: db, mark: db.opened, owner: owner, hooks: hooks}
+	l := &Lease{db: db, mark: db.opened, owner: owner, hooks: hooks, folder: f}
 	db.leases[l] = struct{}{}
 	if db.watch == nil {
 		db.watch = newWatch(db)
 	}
 	return l
+}
+
+// kick makes the watch see that there are other files.
+func (db *DB) kick() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.watch != nil {
+		db.watch.kick()
+	}
 }
 
 // Mark stands for a time in the life of a registry.
@@ -114,107 +139,164 @@ func (db *DB) CloseSince(m Mark) {
 	}
 }
 
-// Zones gives the zones in the order of the specs.
+// Zones gives the zones of the lease: those of Open in the order of the specs.
 func (l *Lease) Zones() []*Zone {
 	l.db.mu.Lock()
 	defer l.db.mu.Unlock()
 	return slices.Clone(l.zones)
 }
 
-// add makes further zones live and gives them.
-func (l *Lease) add(specs []Spec) ([]*Zone, error) {
-	zones, err := l.take(specs)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.db.lookAt(zones, false); err != nil {
-		return nil, err
-	}
-	l.db.mu.Lock()
-	defer l.db.mu.Unlock()
-	if l.db.watch != nil {
-		l.db.watch.kick()
-	}
-	return zones, nil
-}
-
-// take enters the zones in the registry.
-func (l *Lease) take(specs []Spec) ([]*Zone, error) {
+// take enters zones in the registry and gives them, in the order of the specs. Of a
+// zone that the lease has already, the spec is replaced. A store is opened even if
+// there are no specs.
+func (l *Lease) take(specs []Spec, folder string) ([]*Zone, error) {
 	db := l.db
 	db.doorMu.Lock()
 	defer db.doorMu.Unlock()
-	opened := make(map[string]*store)
-	for _, spec := range specs {
-		if spec.Store == "" || opened[spec.Store] != nil {
-			continue
-		}
-		db.mu.Lock()
-		s := db.stores[spec.Store]
-		db.mu.Unlock()
-		if s == nil {
-			b, err := bolt.Open(spec.Store)
-			if err != nil {
-				closeUnused(opened)
-				return nil, err
-			}
-			s = &store{Store: b, folder: spec.Store}
-		}
-		opened[spec.Store] = s
+	stores, err := db.openStores(specs, folder)
+	if err != nil {
+		return nil, err
 	}
-
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if _, ok := db.leases[l]; !ok {
-		closeUnused(opened)
-		return nil, journal.ErrClosed
+	if err := l.check(specs); err != nil {
+		closeUnused(stores)
+		return nil, err
 	}
-	for _, spec := range specs {
-		if z := db.zones[spec.id()]; z != nil {
-			for _, other := range z.leases {
-				if other.lease.owner == l.owner && other.spec != spec {
-					closeUnused(opened)
-					return nil, fmt.Errorf("zone %s is there twice, with different settings", spec.Origin)
-				}
-			}
-		}
+	for folder, s := range stores {
+		db.stores[folder] = s
+	}
+	if s := stores[folder]; s != nil && l.store == nil {
+		s.users++
+		l.store = s
 	}
 	zones := make([]*Zone, len(specs))
 	for i, spec := range specs {
 		z := db.zones[spec.id()]
 		if z == nil {
-			z = &Zone{db: db, writer: make(chan struct{}, 1), store: opened[spec.Store]}
+			z = &Zone{db: db, writer: make(chan struct{}, 1), store: stores[spec.Store]}
 			if spec.Store == "" {
 				z.store = &store{Store: memory.New()}
 			}
-			z.store.zones++
+			z.store.users++
 			db.zones[spec.id()] = z
 		}
-		z.leases = append(z.leases, leased{l, spec})
-		if l.hooks.Events != nil {
-			z.feed.Subscribe(l.hooks.Events, z)
-		}
-		z.spec.Store(&spec)
+		l.hold(z, spec)
 		zones[i] = z
 	}
-	for folder, s := range opened {
-		db.stores[folder] = s
-	}
-	l.zones = append(l.zones, zones...)
 	return zones, nil
 }
 
-// closeUnused closes stores that were opened in vain. They were only read.
+// openStores opens those stores that are not open and gives all; db.doorMu is
+// held.
+func (db *DB) openStores(specs []Spec, folder string) (map[string]*store, error) {
+	stores := make(map[string]*store)
+	open := func(folder string) error {
+		if folder == "" || stores[folder] != nil {
+			return nil
+		}
+		db.mu.Lock()
+		s := db.stores[folder]
+		db.mu.Unlock()
+		if s == nil {
+			b, err := bolt.Open(folder)
+			if err != nil {
+				return err
+			}
+			s = &store{Store: b, folder: folder}
+		}
+		stores[folder] = s
+		return nil
+	}
+	err := open(folder)
+	for i := 0; err == nil && i < len(specs); i++ {
+		err = open(specs[i].Store)
+	}
+	if err != nil {
+		db.mu.Lock()
+		defer db.mu.Unlock()
+		closeUnused(stores)
+		return nil, err
+	}
+	return stores, nil
+}
+
+// closeUnused closes stores that were opened in vain; DB.mu is held. They were
+// only read.
 func closeUnused(stores map[string]*store) {
 	for _, s := range stores {
-		if s.zones == 0 {
+		if s.users == 0 {
 			_ = s.Close()
 		}
 	}
 }
 
+// check tells whether the lease can have those zones; db.mu is held.
+func (l *Lease) check(specs []Spec) error {
+	if _, ok := l.db.leases[l]; !ok {
+		return journal.ErrClosed
+	}
+	here := make(map[id]bool, len(specs))
+	for i := range specs {
+		spec := &specs[i]
+		if here[spec.id()] {
+			return fmt.Errorf("zone %s is there twice", spec.Origin)
+		}
+		here[spec.id()] = true
+		if err := l.fits(spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fits tells whether other leases of the owner agree with the lease on a zone;
+// db.mu is held.
+func (l *Lease) fits(spec *Spec) error {
+	if z := l.db.zones[spec.id()]; z != nil {
+		for _, other := range z.leases {
+			if other.lease != l && other.lease.owner == l.owner && other.spec != *spec {
+				return fmt.Errorf("zone %s is there twice, with different settings", spec.Origin)
+			}
+		}
+	}
+	return nil
+}
+
+// hold makes the lease one of a zone; db.mu is held. The leases of a zone are in
+// the order in which they were opened, whenever they came to have it.
+func (l *Lease) hold(z *Zone, spec Spec) {
+	at := slices.IndexFunc(z.leases, func(le leased) bool { return le.lease.mark >= l.mark })
+	switch {
+	case at < 0:
+		z.leases = append(z.leases, leased{l, spec})
+	case z.leases[at].lease == l:
+		z.leases[at].spec = spec
+		z.obey()
+		return
+	default:
+		z.leases = slices.Insert(z.leases, at, leased{l, spec})
+	}
+	l.zones = append(l.zones, z)
+	if l.hooks.Events != nil {
+		z.feed.Subscribe(l.hooks.Events, z)
+	}
+	z.obey()
+}
+
+// obey makes the newest spec be in force; db.mu is held. It tells whether that
+// is another than before.
+func (z *Zone) obey() (changed bool) {
+	newest := z.leases[len(z.leases)-1].spec
+	changed = z.spec.Load() == nil || *z.spec.Load() != newest
+	z.spec.Store(&newest)
+	return changed
+}
+
 // Close lets go of the zones; those that nobody else holds are no longer watched
 // and not in the registry, and a store without zones is closed. What Snapshot
-// gives stays. Further calls do nothing.
+// gives stays. A zone whose settings were those of the lease is brought up to date
+// with those of the lease before it. Further calls do nothing.
 func (l *Lease) Close() {
 	db := l.db
 	db.mu.Lock()
@@ -223,28 +305,57 @@ func (l *Lease) Close() {
 	if len(db.leases) == 0 {
 		w, db.watch = db.watch, nil
 	}
-	zones := slices.Clone(l.zones)
 	db.mu.Unlock()
 	if w != nil {
 		w.close()
 	}
-	l.remove(zones)
+	if l.folder != nil {
+		l.folder.end()
+	}
+	l.giveBack(nil, true)
 	if l.hooks.Events != nil {
 		l.hooks.Events.Close()
 	}
 }
 
-// remove gives zones back.
-func (l *Lease) remove(zones []*Zone) {
+// giveBack gives zones back, or all that the lease has.
+func (l *Lease) giveBack(zones []*Zone, all bool) {
+	if changed := l.letGo(zones, all); len(changed) > 0 {
+		_ = l.db.lookAt(changed, false) // their stores are open
+		l.db.kick()
+	}
+}
+
+// letGo is giveBack; it gives the zones whose spec is another now.
+func (l *Lease) letGo(zones []*Zone, all bool) (changed []*Zone) {
 	db := l.db
 	db.doorMu.Lock()
 	defer db.doorMu.Unlock()
+	var dead []*Zone
 	var unused []*store
 	db.mu.Lock()
+	drop := func(s *store) {
+		if s.users--; s.users == 0 {
+			delete(db.stores, s.folder)
+			unused = append(unused, s)
+		}
+	}
+	if all {
+		zones, l.zones = l.zones, nil
+		if l.store != nil {
+			drop(l.store)
+			l.store = nil
+		}
+	} else {
+		leave := make(map[*Zone]bool, len(zones))
+		for _, z := range zones {
+			leave[z] = true
+		}
+		l.zones = slices.DeleteFunc(l.zones, func(z *Zone) bool { return leave[z] })
+	}
 	for _, z := range zones {
 		at := slices.IndexFunc(z.leases, func(le leased) bool { return le.lease == l })
-		i := slices.Index(l.zones, z)
-		if at < 0 || i < 0 {
+		if at < 0 {
 			continue
 		}
 		spec := z.leases[at].spec
@@ -252,22 +363,24 @@ func (l *Lease) remove(zones []*Zone) {
 		if l.hooks.Events != nil {
 			z.feed.Unsubscribe(l.hooks.Events, z)
 		}
-		l.zones = slices.Delete(l.zones, i, i+1)
-		if n := len(z.leases); n > 0 {
-			newest := z.leases[n-1].spec
-			z.spec.Store(&newest)
+		if len(z.leases) > 0 {
+			if z.obey() {
+				changed = append(changed, z)
+			}
 			continue
 		}
 		delete(db.zones, spec.id())
-		if z.store.zones--; z.store.zones == 0 {
-			delete(db.stores, z.store.folder)
-			unused = append(unused, z.store)
-		}
+		dead = append(dead, z)
+		drop(z.store)
 	}
 	db.mu.Unlock()
+	for _, z := range dead {
+		z.close()
+	}
 	for _, s := range unused {
 		_ = s.Close() // all that was acknowledged is on the disk
 	}
+	return changed
 }
 
 // Zones gives the live zones, in no order.
@@ -303,40 +416,46 @@ func (db *DB) committed(z *Zone, took time.Duration, err error) {
 	}
 }
 
-// maxLooks is how many zones are looked at at a time. It is more than are read at
-// a time, so that their commits can be one.
-const maxLooks = 64
-
-// lookAt brings zones up to date with their files. It gives an error of a store,
-// if there is one; those of zones that are closed meanwhile are none.
-func (db *DB) lookAt(zones []*Zone, patient bool) error {
-	var wg sync.WaitGroup
-	next := make(chan *Zone)
-	workers := min(maxLooks, len(zones))
-	large, errs := make([]bool, workers), make([]error, workers)
-	for i := range workers {
-		wg.Go(func() {
-			for z := range next {
-				l, err := z.look(patient)
-				large[i] = large[i] || l
-				if err != nil && errs[i] == nil {
-					errs[i] = fmt.Errorf("zone %s: %w", z.Spec().Origin, err)
-				}
-			}
-		})
-	}
-	for _, z := range zones {
-		next <- z
-	}
-	close(next)
-	wg.Wait()
-	if slices.Contains(large, true) {
-		release()
-	}
+// firstOf gives the first error, if there is one.
+func firstOf(errs []error) error {
 	for _, err := range errs {
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// maxLooks is how many zones are looked at at a time. It is more than are read at
+// a time, so that their commits can be one.
+const maxLooks = 64
+
+// lookAt brings zones up to date with their files. It gives the errors of stores,
+// in the order of the zones, nil where there is none. That a zone was closed
+// meanwhile is none.
+func (db *DB) lookAt(zones []*Zone, patient bool) []error {
+	var wg sync.WaitGroup
+	next := make(chan int)
+	workers := min(maxLooks, len(zones))
+	large, errs := make([]bool, workers), make([]error, len(zones))
+	for w := range workers {
+		wg.Go(func() {
+			for i := range next {
+				l, err := zones[i].look(patient)
+				large[w] = large[w] || l
+				if err != nil && !errors.Is(err, journal.ErrClosed) {
+					errs[i] = fmt.Errorf("zone %s: %w", zones[i].Spec().Origin, err)
+				}
+			}
+		})
+	}
+	for i := range zones {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	if slices.Contains(large, true) {
+		release()
+	}
+	return errs
 }

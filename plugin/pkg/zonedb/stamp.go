@@ -11,10 +11,6 @@ import (
 // within it can leave the same times.
 const clockStep = 100 * time.Millisecond
 
-// settleTime is how long a file must have been left alone to be taken for
-// finished.
-const settleTime = time.Second
-
 // stamp tells versions of a file apart without reading it. Its exported fields
 // are kept in the store.
 type stamp struct {
@@ -74,18 +70,45 @@ func alike(earlier, later []stamp) bool {
 	})
 }
 
-// settled tells whether no file was changed just now, by the clock. One from the
-// future never settles in this way, and one that is not there neither: another
-// may be about to come in its place.
-func settled(files []stamp) bool {
-	before := time.Now().Add(-settleTime).UnixNano()
-	return !slices.ContainsFunc(files, func(s stamp) bool { return s.Missing || s.Modified > before })
+// settling is files that may be changing still.
+type settling struct {
+	files []stamp
+	since time.Time // they have been found to be so since then
+}
+
+// none tells whether no files are.
+func (w *settling) none() bool { return w.files == nil }
+
+// over tells whether files have been left alone for that time: by the clock of
+// the file system, or else because they looked the same at each call for so long.
+// A file from the future settles in this way only, and so does one that is not
+// there: another may be about to come in its place.
+func (w *settling) over(now []stamp, long time.Duration) bool {
+	before := time.Now().Add(-long).UnixNano()
+	if !slices.ContainsFunc(now, func(s stamp) bool { return s.Missing || s.Modified > before }) {
+		*w = settling{}
+		return true
+	}
+	if !alike(w.files, now) {
+		*w = settling{now, time.Now()}
+		return false
+	}
+	if time.Since(w.since) < long {
+		return false
+	}
+	*w = settling{}
+	return true
 }
 
 // note is what is kept in the store about the file of a zone.
 type note struct {
 	Serial uint32 // in the file
 	Files  []stamp
+	Manner manner
+}
+
+func (n *note) equal(o *note) bool {
+	return n.Serial == o.Serial && n.Manner == o.Manner && slices.Equal(n.Files, o.Files)
 }
 
 // noteName is the name of the note.

@@ -1,6 +1,8 @@
 package zonedb
 
 import (
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -56,19 +58,31 @@ func (w *watch) run() {
 	defer soon.Stop()
 	var events <-chan fsnotify.Event
 	var failures <-chan error
-	system, err := fsnotify.NewWatcher()
+	system, err := w.db.events()
 	if err == nil { // else the ticks do
 		events, failures = system.Events, system.Errors
 		defer func() { _ = system.Close() }()
 	}
-	files := make(map[string]struct{})   // that zones were read from
-	watched := make(map[string]bool)     // folders
-	changed := make(map[string]struct{}) // files and folders
+	files := make(map[string]struct{})      // that zones were read from
+	watched := make(map[string]fs.FileInfo) // folders, as they were then
+	changed := make(map[string]struct{})    // files and folders
 	all, armed := false, false
 	arm := func(d time.Duration) {
 		if !armed {
 			soon.Reset(d)
 			armed = true
+		}
+	}
+	follow := func() {
+		if system == nil {
+			return
+		}
+		var added []string
+		files, added = w.follow(system, watched)
+		for _, dir := range added { // it may have changed before the system told of it
+			changed[dir] = struct{}{}
+			changed[dir+inside] = struct{}{}
+			arm(gather)
 		}
 	}
 	for {
@@ -80,13 +94,17 @@ func (w *watch) run() {
 			soon.Reset(0)
 			armed = true
 		case <-w.kicked:
-			if system != nil {
-				files = w.follow(system, watched)
-			}
+			follow()
 		case e := <-events:
 			_, known := files[e.Name]
 			comes := e.Op&(fsnotify.Create|fsnotify.Rename|fsnotify.Remove) != 0
 			switch {
+			case comes && watched[e.Name] != nil: // the folder itself is gone
+				_ = system.Remove(e.Name) // the system may have done so
+				delete(watched, e.Name)
+				changed[e.Name] = struct{}{}
+				changed[e.Name+inside] = struct{}{}
+				arm(pause)
 			case known:
 				changed[e.Name] = struct{}{}
 				if comes {
@@ -113,22 +131,23 @@ func (w *watch) run() {
 			if more {
 				arm(pause)
 			}
-			if system != nil {
-				files = w.follow(system, watched)
-			}
+			follow()
 		}
 	}
 }
 
-// membership stands for which files there are in the folder of a file; it is no
-// path of a file or a folder.
-func membership(path string) string { return filepath.Dir(path) + "/*" }
+// inside behind the path of a folder stands for which files there are in it. With
+// it, that is no path of a file or a folder.
+const inside = "/*/"
+
+// membership stands for which files there are in the folder of a file.
+func membership(path string) string { return filepath.Dir(path) + inside }
 
 // look looks at the files that changed, and those that were changing at the last
 // look. It tells whether some are changing still.
 func (w *watch) look(all bool, changed map[string]struct{}) (more bool) {
 	for _, f := range w.db.folders() {
-		if _, ok := changed[membership(filepath.Join(f.Dir, "*"))]; (ok || all || f.changing()) && f.look(true) {
+		if _, ok := changed[f.Dir+inside]; (ok || all || f.changing()) && f.look() {
 			more = true
 		}
 	}
@@ -138,16 +157,18 @@ func (w *watch) look(all bool, changed map[string]struct{}) (more bool) {
 			zones = append(zones, z)
 		}
 	}
-	_ = w.db.lookAt(zones, true) // stores that fail now were open: the zones are closed
+	_ = w.db.lookAt(zones, true) // their stores are open
 	for _, z := range zones {
 		more = more || z.changing()
 	}
 	return more
 }
 
-// follow makes the system tell of the folders of all files, and gives the files.
-func (w *watch) follow(system *fsnotify.Watcher, watched map[string]bool) map[string]struct{} {
-	files := make(map[string]struct{})
+// follow makes the system tell of the folders of all files. It gives the files, and
+// the folders that the system has not told of so far. One that is there in another's
+// place, maybe by way of a symbolic link, is among those.
+func (w *watch) follow(system *fsnotify.Watcher, watched map[string]fs.FileInfo) (files map[string]struct{}, added []string) {
+	files = make(map[string]struct{})
 	folders := make(map[string]struct{})
 	for _, f := range w.db.folders() {
 		folders[f.Dir] = struct{}{}
@@ -158,18 +179,25 @@ func (w *watch) follow(system *fsnotify.Watcher, watched map[string]bool) map[st
 			folders[filepath.Dir(path)] = struct{}{}
 		}
 	}
-	for dir := range watched {
-		if _, ok := folders[dir]; !ok {
-			_ = system.Remove(dir) // it may be gone
+	now := make(map[string]fs.FileInfo, len(folders))
+	for dir := range folders {
+		if info, err := os.Stat(dir); err == nil {
+			now[dir] = info
+		}
+	}
+	for dir, info := range watched {
+		if now[dir] == nil || !os.SameFile(info, now[dir]) {
+			_ = system.Remove(dir) // the system may have done so
 			delete(watched, dir)
 		}
 	}
-	for dir := range folders {
-		if !watched[dir] {
-			watched[dir] = system.Add(dir) == nil // else it is tried again
+	for dir, info := range now {
+		if watched[dir] == nil && system.Add(dir) == nil { // else it is tried again
+			watched[dir] = info
+			added = append(added, dir)
 		}
 	}
-	return files
+	return files, added
 }
 
 // touched tells whether files of the zone, or their folders, are among those.

@@ -61,21 +61,30 @@ type Zone struct {
 	paths     atomic.Pointer[[]string] // of the files that are watched
 	unsettled atomic.Bool              // they were changing at the last look
 
-	writer   chan struct{} // holds a token while the zone is changed; guards the next two
+	writer   chan struct{} // holds a token while the zone is changed; guards the next three
+	closed   bool          // no lease holds the zone: it is never changed again
 	revision journal.Revision
 	noted    note // about the file, as in the store
 
 	queueMu sync.Mutex
 	queue   []*request
 
-	fileMu   sync.Mutex       // held while the file is looked at; guards what follows
-	opened   bool             // the store has been looked at
-	loaded   []stamp          // the files as they were read last
-	options  zonefile.Options // that they were read with
-	waiting  []stamp          // the files as they were when last found to differ
-	retry    bool             // the last load failed for a reason that the stamps do not show
-	reported string           // the error told last
+	fileMu   sync.Mutex // held while the file is looked at; guards what follows
+	opened   bool       // the store has been looked at
+	loaded   []stamp    // the files as they were read last
+	manner   manner     // in which they were read
+	waiting  settling   // files that were found to differ
+	retry    bool       // the last load failed for a reason that the stamps do not show
+	reported string     // the error told last
 }
+
+// manner is what of a spec makes a file be read again if it changes.
+type manner struct {
+	Options zonefile.Options
+	Seed    bool // what was read as a seed may not be what the file says any more
+}
+
+func (s *Spec) manner() manner { return manner{s.Options, s.Seed} }
 
 // leased is a spec and whose it is.
 type leased struct {
@@ -108,11 +117,12 @@ func (z *Zone) Changes(ctx context.Context, from, to zone.Serial) iter.Seq2[zone
 // HistorySize gives the octets that the history of the zone takes.
 func (z *Zone) HistorySize() int64 { return z.store.HistorySize(z.Spec().Origin) }
 
-// Hooks are told what happens to zones, maybe several at a time. They must not
-// call methods of a DB or a Lease.
+// Hooks are told what happens to zones, maybe several at a time, and maybe while
+// the lease is being closed. They must not call methods of a DB or a Lease.
 type Hooks struct {
-	// Loaded is told of each load that led to another version or failed; a failure
-	// for the same reason as the one before is not told again.
+	// Loaded is told of each load that led to another version, failed, or went well
+	// after one that failed; a failure for the same reason as the one before is not
+	// told again.
 	Loaded func(Report)
 	// Committed is told of each commit: how long it took to become durable, and
 	// whether it did.
@@ -126,12 +136,12 @@ type Hooks struct {
 // Report is what came of one load.
 type Report struct {
 	Spec     Spec
-	Snapshot *zone.Snapshot // what is in service now; nil if there is nothing
+	Snapshot *zone.Snapshot // what the load left in service; nil if there is nothing
 	Previous *zone.Snapshot // what was in service before; nil if there was nothing
 	Stored   bool           // the version comes from the store, not from the file
 	File     zone.Serial    // the serial in the file, which is not that of Snapshot if it is not later than the one before
 	Lowered  bool           // the file has nothing else than Previous but a serial, File, that is not later
-	Ignored  bool           // the file of a seed was changed since it was read
+	Ignored  bool           // the file of a seed is there and was changed since it was read
 	Warnings []zonefile.Warning
 	Err      error         // why the file could not be put in service; Snapshot is then as before
 	Duration time.Duration // wall-clock time of reading and checking
