@@ -24,6 +24,7 @@ type commits struct {
 	names, writers int // of the zone, at a time
 	versions       int // that the changes led to
 	latencies
+	idle, busy latencies // of lookups before the changes and among them
 }
 
 // latencies are how long each of some operations took, and all of them together.
@@ -93,9 +94,18 @@ func measureCommits(ctx context.Context, s subject, path, store string, writers 
 	c := &commits{names: before.Names(), writers: writers}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if err := readZone(z, s, limit/4, &c.idle); err != nil {
+		closeZone()
+		return nil, err
+	}
 	var wg sync.WaitGroup
 	made := make([][]time.Duration, writers)
 	begin := time.Now()
+	wg.Go(func() {
+		if err := readZone(z, s, limit, &c.busy); err != nil {
+			cancel(err)
+		}
+	})
 	for w := range writers {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(uint64(w), 3))
@@ -152,6 +162,35 @@ func changeAddress(ctx context.Context, z *zonedb.Zone, s subject, r *rand.Rand)
 		return err
 	})
 	return time.Since(start), err
+}
+
+// readPause is the time from one lookup of readZone to the next: 5,000 a second.
+const readPause = 200 * time.Microsecond
+
+// readZone looks up addresses in the version in service for that long, and adds
+// what each took.
+func readZone(z *zonedb.Zone, s subject, limit time.Duration, l *latencies) error {
+	r := rand.New(rand.NewPCG(7, 3))
+	var a zone.Answer
+	begin := time.Now()
+	tick := time.NewTicker(readPause)
+	defer tick.Stop()
+	for time.Since(begin) < limit {
+		owner, err := dnsname.Parse(s.ask(kindA, r).name, "")
+		if err != nil {
+			return err
+		}
+		q := zone.Query{Name: owner, Type: rrset.TypeA}
+		start := time.Now()
+		z.Snapshot().Lookup(&q, &a)
+		l.each = append(l.each, time.Since(start))
+		if a.Kind != zone.Success {
+			return fmt.Errorf("%s has no address", owner)
+		}
+		<-tick.C
+	}
+	l.took += time.Since(begin)
+	return nil
 }
 
 // sameAgain sees to it that a store holds a version of a zone.

@@ -269,15 +269,19 @@ func (r *report) fetched() string {
 func (r *report) committed() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n## Durable changes in process\n\nWriters that change the address of one host after another through `zonedb`, each waiting until its change is in the store (%s each, on one core, on the disk of the temporary folder). Changes that wait together are one version. ", r.extent.commit)
-	fmt.Fprintf(&b, "In turn with them the disk is measured: writing %d octets and fdatasync.\n\n", pageSize)
-	t := table{{"names", "writers", "a second", "p50, ms", "p99, ms", "changes a version"}}
-	row := func(names, writers string, l *latencies, batch float64) {
-		t = append(t, []string{names, writers, number(l.rate(), 0), milliseconds(l.quantile(0.5)), milliseconds(l.quantile(0.99)), number(batch, 1)})
+	fmt.Fprintf(&b, "In turn with them the disk is measured: writing %d octets and fdatasync. ", pageSize)
+	b.WriteString("The last columns are what a lookup takes before the changes and among them: a reader that waited for a writer would show there.\n\n")
+	t := table{{"names", "writers", "a second", "p50, ms", "p99, ms", "changes a version", "lookup p99, µs: idle", "among changes"}}
+	row := func(names, writers string, l *latencies, batch float64, idle, busy *latencies) {
+		t = append(t, []string{
+			names, writers, number(l.rate(), 0), milliseconds(l.quantile(0.5)), milliseconds(l.quantile(0.99)), number(batch, 1),
+			microseconds(idle.quantile(0.99)), microseconds(busy.quantile(0.99)),
+		})
 	}
 	for _, c := range r.commits {
-		row(fmt.Sprint(c.names), fmt.Sprint(c.writers), &c.latencies, float64(len(c.each))/float64(max(1, c.versions)))
+		row(fmt.Sprint(c.names), fmt.Sprint(c.writers), &c.latencies, float64(len(c.each))/float64(max(1, c.versions)), &c.idle, &c.busy)
 	}
-	row("the disk", "1", &r.disk, 0)
+	row("the disk", "1", &r.disk, 0, &latencies{}, &latencies{})
 	b.WriteString(t.String())
 	return b.String()
 }
@@ -292,6 +296,8 @@ func withCPU(took, cpu time.Duration, digits int) string {
 }
 
 func milliseconds(d time.Duration) string { return number(float64(d.Microseconds())/1e3, 2) }
+
+func microseconds(d time.Duration) string { return number(float64(d.Nanoseconds())/1e3, 1) }
 
 // answers sums up how a server answered.
 func (r *result) answers() string {

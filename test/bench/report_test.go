@@ -71,7 +71,7 @@ func measured() *report {
 			},
 		},
 		commits: []*commits{
-			{names: 1004, writers: 1, versions: 4, latencies: latencies{each: second(0.0006, 0.0004, 0.0005, 0.004), took: 2 * time.Second}},
+			{names: 1004, writers: 1, versions: 4, latencies: latencies{each: second(0.0006, 0.0004, 0.0005, 0.004), took: 2 * time.Second}, idle: latencies{each: second(0.000001)}, busy: latencies{each: second(0.0000025)}},
 			{names: 1004, writers: 32, versions: 2, latencies: latencies{each: second(0.002, 0.002, 0.002, 0.003), took: time.Second}},
 		},
 		disk:    latencies{each: second(0.0002, 0.0001), took: time.Second},
@@ -152,7 +152,7 @@ func TestReportText(t *testing.T) {
 		"| trustdns | 0.400 (0.30) | 70.0 | 4000 | 0.600 (0.50) | 71.0 | 4000 |",
 		"| file | 2.000 (2.00) | 150.0 | 2000 | fails: REFUSED | – | – |",
 		"Ours signed takes 3.00 times what nsd takes without signatures.",
-		"| 1004 | 1 | 2 | 0.60 | 4.00 | 1.0 |\n| 1004 | 32 | 4 | 2.00 | 3.00 | 2.0 |\n| the disk | 1 | 2 | 0.20 | 0.20 | – |",
+		"| 1004 | 1 | 2 | 0.60 | 4.00 | 1.0 | 1.0 | 2.5 |\n| 1004 | 32 | 4 | 2.00 | 3.00 | 2.0 | – | – |\n| the disk | 1 | 2 | 0.20 | 0.20 | – | – | – |",
 		"| small | 9.00 (8.00–10.00) | 20.00 (20.00–21.00) | – | – |",
 		"| small | 105.0 | – | 76.0 | – | 77.5 |",
 		"| mixed | 1004 | 1307 | 150 | 99 | – | 0 | 300 | 100 |",
