@@ -288,7 +288,11 @@ func (n node) walk(yield func(Entry) bool) bool {
 		}
 	}
 	for _, c := range twigs {
-		if !c.walk(yield) {
+		if c.isBranch() {
+			if !c.walk(yield) {
+				return false
+			}
+		} else if !yield(c.entry()) {
 			return false
 		}
 	}

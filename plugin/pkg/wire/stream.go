@@ -276,17 +276,28 @@ func (p *StreamPacker) putOwner(owner dnsname.Name, shared int, typ uint16, end 
 	if shared == 0 || p.count == 0 {
 		shared = commonEnd(name, l.name)
 	} else if a := l.upTo(shared); a != nil && len(name)-int(a.size) == 1+int(name[0]) { // one label more
-		var at uint16
-		switch {
-		case typ == rrset.TypeNS:
-			n, at, ok = p.putCut(name, a.at, end)
-		default:
-			n, at, ok = p.putLabel(p.n, name, a.at, end)
+		if typ != rrset.TypeNS {
+			var at uint16
+			if n, at, ok = p.putLabel(p.n, name, a.at, end); ok {
+				l.descendOne(name, int(a.size), at)
+			}
+			return n, ok
 		}
-		if ok {
-			l.descendOne(name, int(a.size), at)
+		// Most of a large zone is zone cuts, whose names stand in RDATA there and in
+		// their glue, and nowhere else. So neither is the table searched for a cut, nor
+		// is note taken in it.
+		size := 1 + int(name[0])
+		if n = p.n + size + 2; n > end {
+			return p.n, false
 		}
-		return n, ok
+		p.copyStart(p.n, name, size)
+		binary.BigEndian.PutUint16(p.msg[n-2:], pointer|a.at)
+		p.cut, p.kids = 0, 0
+		if p.n <= maxOffset {
+			p.cut = uint16(p.n)
+		}
+		l.descendOne(name, int(a.size), p.cut)
+		return n, true
 	}
 	labels, rest, at := l.share(name, shared, &p.starts)
 	if at == 0 {
@@ -350,23 +361,6 @@ func (p *StreamPacker) putLabel(n int, name []byte, known uint16, end int) (next
 	p.copyStart(n, name, size)
 	binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
 	return next, at, true
-}
-
-// putCut is putLabel for a zone cut at the end of the message. Most of a large zone
-// is cuts, whose names stand in RDATA there and in their glue, and nowhere else. So
-// neither is the table searched for a cut, nor is note taken in it.
-func (p *StreamPacker) putCut(name []byte, known uint16, end int) (next int, at uint16, ok bool) {
-	size := 1 + int(name[0])
-	if next = p.n + size + 2; next > end {
-		return p.n, 0, false
-	}
-	p.copyStart(p.n, name, size)
-	binary.BigEndian.PutUint16(p.msg[next-2:], pointer|known)
-	p.cut, p.kids = 0, 0
-	if p.n <= maxOffset {
-		p.cut = uint16(p.n)
-	}
-	return next, p.cut, true
 }
 
 // belowCut is intern for a label before the name of the last cut.

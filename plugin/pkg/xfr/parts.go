@@ -88,7 +88,7 @@ func (st *Stream) part(p *wire.StreamPacker, walk func(func(*zone.Set, int) bool
 		*b = append((*b)[:0], msg...)
 		return send(packed{msg: b})
 	}}
-	ok := walk(w.set)
+	ok := walk(w.visit())
 	if ok && last {
 		soa := st.snapshot.SOA()
 		ok = w.add(soa.Owner, 0, &soa.RRset)

@@ -176,7 +176,7 @@ func (st *Stream) Messages() iter.Seq2[[]byte, error] {
 		var ok bool
 		switch st.Form {
 		case Whole:
-			ok = st.snapshot.Walk(w.set) && w.add(soa.Owner, 0, &soa.RRset)
+			ok = st.snapshot.Walk(w.visit()) && w.add(soa.Owner, 0, &soa.RRset)
 		case Incremental:
 			ok = w.add(soa.Owner, 0, &soa.RRset) && w.sets(st.change.Removed) && w.sets(st.change.Added) && w.add(soa.Owner, 0, &soa.RRset)
 		default:
@@ -216,15 +216,18 @@ func (w writer) sets(sets []zone.Set) bool {
 	return true
 }
 
-func (w writer) set(s *zone.Set, shared int) bool {
-	if !s.IsEmpty() {
-		// Most sets fit.
-		if next := w.p.Add(s.Owner, shared, &s.RRset, 0); next < len(s.Packed()) && !w.rest(s.Owner, &s.RRset, next) {
-			return false
+// visit gives the function that puts a whole zone into messages.
+func (w writer) visit() func(s *zone.Set, shared int) bool {
+	p := w.p
+	return func(s *zone.Set, shared int) bool {
+		if !s.IsEmpty() {
+			if next := p.Add(s.Owner, shared, &s.RRset, 0); next < len(s.Packed()) && !w.rest(s.Owner, &s.RRset, next) {
+				return false
+			}
+			shared = len(s.Owner)
 		}
-		shared = len(s.Owner)
+		return s.Sigs.IsEmpty() || w.add(s.Owner, shared, &s.Sigs)
 	}
-	return s.Sigs.IsEmpty() || w.add(s.Owner, shared, &s.Sigs)
 }
 
 func (w writer) add(owner dnsname.Name, shared int, set *rrset.RRset) bool {

@@ -1,10 +1,7 @@
 package zone
 
 import (
-	"encoding/binary"
 	"iter"
-	"math/bits"
-	"unsafe"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
@@ -112,54 +109,40 @@ func (o *owners) next(n node) (owner dnsname.Name, shared int) {
 	}
 	shared = int(end.name)
 	o.key = n.key
-	if int(end.key) < len(n.key) && !o.prepend(end) {
-		for int(end.key) < len(n.key) {
-			end = o.prependLabel(end)
+	if l := len(n.key) - int(end.key) - 1; l > 0 && l <= dnsname.MaxLabel && shared+1+l <= len(o.room) {
+		// One label of simple symbols more, as most are.
+		at := len(o.room) - shared - 1 - l
+		label, symbols := o.room[at+1:at+1+l], n.key[end.key:]
+		var c byte
+		for i := range label {
+			if c = simple[symbols[i]]; c == 0 {
+				break
+			}
+			label[i] = c
+		}
+		if c != 0 {
+			o.room[at] = byte(l)
+			o.ends[o.labels] = labelEnd{uint16(len(n.key)), uint16(shared + 1 + l)}
+			o.labels++
+			return dnsname.Name(view(o.room[at:])), shared
 		}
 	}
-	size := len(o.origin)
-	if o.labels > 0 {
-		size = int(o.ends[o.labels-1].name)
+	for int(end.key) < len(n.key) {
+		end = o.prependLabel(end)
 	}
-	return dnsname.Name(view(o.room[len(o.room)-size:])), shared
+	return dnsname.Name(view(o.room[len(o.room)-int(end.name):])), shared
 }
 
 // commonPrefix gives the number of octets at their start that two keys have in
 // common.
 func commonPrefix(a, b string) int {
-	end, n := min(len(a), len(b)), 0
-	for ; n+8 <= end; n += 8 {
-		x := binary.LittleEndian.Uint64(octets(a)[n:]) ^ binary.LittleEndian.Uint64(octets(b)[n:])
-		if x != 0 {
-			return n + bits.TrailingZeros64(x)/8
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
 		}
-	}
-	for n < end && a[n] == b[n] {
-		n++
 	}
 	return n
-}
-
-// prepend puts what the key has after end before the name, if that is one label
-// of simple symbols, as most are.
-func (o *owners) prepend(end labelEnd) bool {
-	symbols := o.key[end.key : len(o.key)-1]
-	at := len(o.room) - int(end.name) - 1 - len(symbols)
-	if at < 0 || len(symbols) > dnsname.MaxLabel {
-		return false
-	}
-	label := o.room[at : at+1+len(symbols)]
-	label[0] = byte(len(symbols))
-	for i := range len(symbols) {
-		c := simple[symbols[i]]
-		if c == 0 {
-			return false
-		}
-		label[1+i] = c
-	}
-	o.ends[o.labels] = labelEnd{uint16(len(o.key)), end.name + uint16(len(label))}
-	o.labels++
-	return true
 }
 
 // prependLabel puts the label that the key has after end before the name.
@@ -177,6 +160,3 @@ func (o *owners) prependLabel(end labelEnd) labelEnd {
 	o.labels++
 	return end
 }
-
-// octets gives the octets of a string, to be read only.
-func octets(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
