@@ -177,7 +177,7 @@ func TestBadCorefile(t *testing.T) {
 		"authority {\n file\n}":         `Corefile:5`,
 		"authority {\n fiel x\n}":       `Corefile:5 - Error during parsing: unknown property "fiel"`,
 		"authority {\n check loud\n}":   `Corefile:5 - Error during parsing: check: want "warn" or "strict", not "loud"`,
-		"authority {\n}":                `Corefile:4 - Error during parsing: property "file" is missing`,
+		"authority {\n}":                `Corefile:4 - Error during parsing: property "file" or "directory" is missing`,
 		"authority {\n file a {\n }\n}": `Corefile:5 - Error during parsing: file: unexpected "{"`,
 	} {
 		dir := t.TempDir()
