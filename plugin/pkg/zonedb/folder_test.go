@@ -49,12 +49,6 @@ func (l *folderLog) list() string {
 	return strings.Join(s, " ")
 }
 
-func (l *folderLog) failures() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.failed)
-}
-
 func folderSpec(dir string, l *folderLog) FolderSpec {
 	return FolderSpec{Dir: dir, Pattern: "*.zone", Changed: l.changed, Failed: l.fail}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -64,6 +65,12 @@ func withoutReading(t *testing.T, db *DB, f func()) {
 			return false
 		}
 	})
+}
+
+// old waits until a file can not change any more without a trace.
+func old(t *testing.T, path string) {
+	t.Helper()
+	eventually(t, "a file that is not racy", func() bool { return !take(path, time.Now()).Racy })
 }
 
 // calm looks at a zone until its file can not have changed without a trace.
@@ -161,6 +168,7 @@ func TestEditWhileDown(t *testing.T) {
 func TestOtherOptionsWhileDown(t *testing.T) {
 	spec := stored(t)
 	put(t, spec.Path, text(1)+"mx 300 MX 10 nowhere\n", 20)
+	old(t, spec.Path)
 	run(t, spec, nil)
 	spec.Options = zonefile.Options{Strict: true}
 	list := run(t, spec, func(_ *DB, z *Zone) {
@@ -259,6 +267,7 @@ func TestBrokenSeedIsMended(t *testing.T) {
 func TestSeedBecomesSource(t *testing.T) {
 	spec := stored(t)
 	spec.Seed = true
+	old(t, spec.Path)
 	run(t, spec, func(_ *DB, z *Zone) {
 		if _, err := z.Apply(t.Context(), "key.", add(1)); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package zonedb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -313,16 +314,25 @@ func TestHistoryIsTrimmed(t *testing.T) {
 	}
 }
 
+// event gives the next event, which must come.
+func event(t *testing.T, s *feed.Subscription) feed.Event {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	e, err := s.Next(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // TestEvents: each version is announced, the first too, and when it is, it is
 // visible and durable.
 func TestEvents(t *testing.T) {
 	spec := stored(t)
 	next := func(s *feed.Subscription, z *Zone, want zone.Serial, changes int) {
 		t.Helper()
-		e, err := s.Next(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := event(t, s)
 		if e.Tag != any(z) || e.Snapshot.Serial() != want || len(e.Changes) != changes || z.Snapshot() != e.Snapshot {
 			t.Errorf("event %+v, want serial %d", e, want)
 		}
@@ -379,8 +389,8 @@ func TestEventsAfterAConflict(t *testing.T) {
 	if _, err := z.Apply(t.Context(), "", add(1)); err != nil {
 		t.Fatal(err)
 	}
-	if e, err := events.Next(t.Context()); err != nil || e.Snapshot.Serial() != 2 || e.Changes != nil {
-		t.Errorf("event %+v, %v", e, err)
+	if e := event(t, events); e.Snapshot.Serial() != 2 || e.Changes != nil {
+		t.Errorf("event %+v", e)
 	}
 }
 
