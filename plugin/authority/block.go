@@ -207,7 +207,7 @@ func (f *folder) changed(zones []*zonedb.Zone) {
 		}
 		if now[origin] == nil {
 			log.Infof("%s: its file is gone, and so is the zone", origin)
-			z.forget()
+			f.block.forget(z)
 		}
 	}
 }

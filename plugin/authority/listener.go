@@ -101,9 +101,18 @@ func (l *listener) count(z *served, k zone.Kind) {
 	(*c).Inc()
 }
 
-// forget takes the counters of a zone that is gone out of the metrics.
-func (z *served) forget() {
-	answersTotal.DeletePartialMatch(prometheus.Labels{"zone": z.origin})
+// forget takes the counters of a zone that is gone out of the metrics; other blocks
+// may serve one of the same name elsewhere.
+func (b *block) forget(z *served) {
+	if known := b.known.Load(); known != nil {
+		for _, l := range *known {
+			here := prometheus.Labels{"server": l.address, "zone": z.origin}
+			answersTotal.DeletePartialMatch(here)
+			transfersTotal.DeletePartialMatch(here)
+			transferBytes.DeletePartialMatch(here)
+		}
+	}
+	notifyTotal.DeletePartialMatch(prometheus.Labels{"zone": z.origin})
 }
 
 // refused counts a refusal.
