@@ -25,7 +25,8 @@ func release() { debug.FreeOSMemory() }
 // look brings the zone up to date with its store, the first time, and with its
 // file if that is not what was read last. It tells whether a large one was
 // loaded. A patient look leaves files that were changed just now to the next one,
-// so that what is being written is not read halfway. The error is that of the
+// so that what is being written is not read halfway; each look does so with a
+// file that is gone while a version of it is in service. The error is that of the
 // store, which cannot be worked with.
 func (z *Zone) look(patient bool) (large bool, err error) {
 	z.fileMu.Lock()
@@ -49,7 +50,9 @@ func (z *Zone) look(patient bool) (large bool, err error) {
 			z.waiting = settling{}
 			return large, nil
 		}
-		if patient && !z.waiting.over(now, z.db.settle) {
+		// What is gone may be about to come again, or to take its zone with it.
+		gone := now[0].Missing && z.current.Load() != nil
+		if (patient || gone) && !z.waiting.over(now, z.db.settle) {
 			return large, nil
 		}
 	}

@@ -30,6 +30,7 @@ func run(t *testing.T, spec Spec, f func(*DB, *Zone)) []Report {
 	t.Helper()
 	var rs reports
 	db := quiet()
+	db.settle = 0
 	lease := open(t, db, []Spec{spec}, rs.add)
 	defer lease.Close()
 	look(t, db, true)

@@ -95,6 +95,7 @@ func (w *watch) run() {
 			armed = true
 		case <-w.kicked:
 			follow()
+			arm(pause) // some may be changing
 		case e := <-events:
 			_, known := files[e.Name]
 			comes := e.Op&(fsnotify.Create|fsnotify.Rename|fsnotify.Remove) != 0
