@@ -25,8 +25,9 @@ func release() { debug.FreeOSMemory() }
 // look brings the zone up to date with its store, the first time, and with its
 // file if that is not what was read last. It tells whether a large one was
 // loaded. A patient look leaves files that were changed just now to the next one,
-// so that what is being written is not read halfway; each look does so with a
-// file that is gone while a version of it is in service. The error is that of the
+// so that what is being written is not read halfway. Each look does so with a file
+// that is gone while a version of it is in service: it may come again, or take its
+// zone with it if it was in a folder, which is found out in half the time. The error is that of the
 // store, which cannot be worked with.
 func (z *Zone) look(patient bool) (large bool, err error) {
 	z.fileMu.Lock()
@@ -50,14 +51,18 @@ func (z *Zone) look(patient bool) (large bool, err error) {
 			z.waiting = settling{}
 			return large, nil
 		}
-		// What is gone may be about to come again, or to take its zone with it.
+		long := z.db.settle
 		gone := now[0].Missing && z.current.Load() != nil
-		if (patient || gone) && !z.waiting.over(now, z.db.settle) {
+		if gone {
+			long *= 2
+		}
+		if (patient || gone) && !z.waiting.over(now, long) {
 			return large, nil
 		}
 	}
 	z.waiting = settling{}
-	return z.load(spec) || large, nil
+	there := len(now) > 0 && now[0].Path == spec.Path && !now[0].Missing
+	return z.load(spec, there) || large, nil
 }
 
 // openStored takes over what the store has of the zone; z.fileMu is held.
@@ -88,14 +93,18 @@ func (z *Zone) openStored(spec Spec) (large bool, err error) {
 	return s.Records() >= largeZone, nil
 }
 
-// load reads the file; z.fileMu is held.
-func (z *Zone) load(spec Spec) (large bool) {
+// load reads the file, which was there just now, or maybe not; z.fileMu is held.
+func (z *Zone) load(spec Spec, there bool) (large bool) {
 	start := time.Now()
 	before := take(spec.Path, start)
 	known := again(z.loaded)
 	z.db.slots <- struct{}{}
 	res, err := zonefile.Load(spec.Path, spec.Origin, spec.Options)
 	<-z.db.slots
+	if now := take(spec.Path, start); now.Missing && there && z.current.Load() != nil {
+		z.waiting.over([]stamp{now}, z.db.settle) // it went while it was to be read
+		return false
+	}
 	if len(res.Files) == 0 {
 		res.Files = []string{spec.Path}
 	}

@@ -407,3 +407,38 @@ func TestLimitOfRecords(t *testing.T) {
 		t.Errorf("serial %d, error %v", serial(z), z.Err())
 	}
 }
+
+// TestFileGoesWhileItIsRead: this is no error until it has been gone for a while.
+func TestFileGoesWhileItIsRead(t *testing.T) {
+	spec := Spec{Path: filepath.Join(t.TempDir(), "zone")}
+	z, _ := live(t, spec)
+	for range cap(z.db.slots) {
+		z.db.slots <- struct{}{}
+	}
+	put(t, spec.Path, text(2), 4)
+	looked := make(chan []error)
+	go func() { looked <- z.db.lookAt([]*Zone{z}, false) }()
+	eventually(t, "the load", func() bool {
+		free := z.fileMu.TryLock()
+		if free {
+			z.fileMu.Unlock()
+		}
+		return !free
+	})
+	remove(t, spec.Path)
+	for range cap(z.db.slots) {
+		<-z.db.slots
+	}
+	if err := firstOf(<-looked); err != nil || z.Err() != nil || !z.changing() {
+		t.Errorf("errors %v, %v", err, z.Err())
+	}
+	look(t, z.db, false)
+	if z.Err() != nil || !z.changing() {
+		t.Errorf("error %v", z.Err())
+	}
+	z.db.settle = 0
+	look(t, z.db, true)
+	if z.Err() == nil || serial(z) != 1 || z.changing() {
+		t.Errorf("gone for good: error %v, serial %d", z.Err(), serial(z))
+	}
+}
