@@ -445,19 +445,20 @@ func TestTransferOneVersion(t *testing.T) {
 	gives(t, "the transfer that began later", nil, quick, err, secondary.Whole, h.versions[0])
 }
 
-// Clients that do not read hold their place for a while only; others are served, as many as there are places, and queries
-// in any case.
+// Clients that do not read hold their place for a while only, and each a quarter of the places at most; others are served, as
+// many as there are places, and queries in any case.
 func TestStalledTransfers(t *testing.T) {
 	t.Parallel()
-	const lines, places, more = 45000, 64, 4
+	const lines, places, share, more = 45000, 64, 16, 4
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "example.org.zone"), bulk(1, lines))
 	metrics := freePort(t)
 	s := server.StartOurs(t, block(dir, "authority {\nfile example.org.zone\ntransfer net 127.0.0.0/8\n}\n"+fmt.Sprintf("prometheus 127.0.0.1:%d", metrics)), "example.org")
 	client := &secondary.Client{Addr: s.Addr.String(), Zone: "example.org."}
-	// stall begins a transfer and reads no further than to see that it goes on.
-	stall := func() *secondary.Conn {
-		conn, err := client.Dial()
+	// stall begins a transfer, which it does not read.
+	stall := func(host byte) *secondary.Conn {
+		from := secondary.Client{Addr: client.Addr, Zone: client.Zone, Source: netip.AddrFrom4([4]byte{127, 0, 0, host})}
+		conn, err := from.Dial()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -466,6 +467,7 @@ func TestStalledTransfers(t *testing.T) {
 		}
 		return conn
 	}
+	// begun reads the head of the answer.
 	begun := func(conn *secondary.Conn) (rcode int) {
 		var head [14]byte
 		if err := conn.SetReadDeadline(time.Now().Add(secondary.Timeout)); err != nil {
@@ -476,9 +478,9 @@ func TestStalledTransfers(t *testing.T) {
 		}
 		return int(head[5] & 15)
 	}
-	var conns []*secondary.Conn
-	for range places - 1 {
-		conn := stall()
+	var conns, late []*secondary.Conn
+	for i := range places - 1 {
+		conn := stall(byte(11 + i/share))
 		defer conn.Close()
 		conns = append(conns, conn)
 	}
@@ -487,19 +489,24 @@ func TestStalledTransfers(t *testing.T) {
 			t.Fatalf("a transfer began with rcode %d", rcode)
 		}
 	}
+	// There is a place, but not for one that has its share; it is told so after a while.
+	for range more {
+		conn := stall(11)
+		defer conn.Close()
+		late = append(late, conn)
+	}
 	if a, err := client.AXFR(); err != nil || len(a.Records) != lines+4 {
 		t.Errorf("beside %d that are stalled: %v", len(conns), err)
 	}
-	conn := stall()
+	conn := stall(10)
 	defer conn.Close()
 	if rcode := begun(conn); rcode != dns.RcodeSuccess {
 		t.Fatalf("the last place: rcode %d", rcode)
 	}
 	conns = append(conns, conn)
-	// There is no place left; those that ask now are told so after a while.
-	var late []*secondary.Conn
+	// There is no place left for anybody.
 	for range more {
-		conn := stall()
+		conn := stall(9)
 		defer conn.Close()
 		late = append(late, conn)
 	}
@@ -511,7 +518,7 @@ func TestStalledTransfers(t *testing.T) {
 	}
 	for _, conn := range late {
 		if rcode := begun(conn); rcode != dns.RcodeServerFailure {
-			t.Errorf("with all places taken: rcode %d", rcode)
+			t.Errorf("without a place: rcode %d", rcode)
 		}
 	}
 	// Those that are stalled are cut off, and there are places again.
@@ -528,7 +535,7 @@ func TestStalledTransfers(t *testing.T) {
 	if a, err := client.AXFR(); err != nil || len(a.Records) != lines+4 {
 		t.Errorf("afterwards: %v", err)
 	}
-	for result, want := range map[string]int{"error": places, "refused": more, "ok": 3} {
+	for result, want := range map[string]int{"error": places, "refused": 2 * more, "ok": 3} {
 		awaitTotal(t, metrics, `coredns_authority_transfers_total\{.*result="`+result+`".*\}`, want)
 	}
 }

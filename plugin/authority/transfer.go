@@ -63,7 +63,7 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 	if byStock || !t.stream || stream.Form == xfr.UpToDate { // single messages go the way of all answers
 		write = t.writePacked(w)
 	}
-	sent, err := xfr.Out.Send(ctx, stream, write, func() { _ = w.Close() })
+	sent, err := xfr.Out.Send(ctx, clientOf(w), stream, write, func() { _ = w.Close() })
 	transferBytes.WithLabelValues(t.listener.address, z.origin).Add(float64(sent.Octets))
 	if err != nil && sent.Messages == 0 && !errors.Is(err, xfr.ErrStalled) {
 		log.Warningf("%s: no transfer to %s: %s", z.origin, w.RemoteAddr(), err)
