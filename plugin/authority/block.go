@@ -116,6 +116,7 @@ func (b *block) open(db *zonedb.DB) error {
 // close lets go of all zones. It may be called while the instance starts, if a
 // signal ends the server then.
 func (b *block) close() {
+	b.stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.end()

@@ -39,22 +39,14 @@ func setup(c *caddy.Controller) error {
 	}
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &Authority{Next: next, block: b} })
 
-	var before zonedb.Mark
 	c.OnStartup(func() error {
 		if err := b.bind(config); err != nil {
 			return plugin.Error(name, err)
 		}
+		b.start()
 		if err := b.open(zonedb.Process); err != nil {
 			return plugin.Error(name, err)
 		}
-		return nil
-	})
-	c.OnRestart(func() error {
-		before = zonedb.Process.Mark()
-		return nil
-	})
-	c.OnRestartFailed(func() error { // nobody tells the instance that failed
-		zonedb.Process.CloseSince(before)
 		return nil
 	})
 	c.OnShutdown(func() error {
@@ -62,22 +54,6 @@ func setup(c *caddy.Controller) error {
 		return nil
 	})
 	return nil
-}
-
-// siblings is what the blocks of one instance of the server know of each other.
-type siblings struct {
-	zones map[string]*directive // by origin, and store or file
-}
-
-// siblingsOf gives the one that is being set up.
-func siblingsOf(c *caddy.Controller) *siblings {
-	type key struct{}
-	in, ok := c.Get(key{}).(*siblings)
-	if !ok {
-		in = &siblings{zones: make(map[string]*directive)}
-		c.Set(key{}, in)
-	}
-	return in
 }
 
 // directive is one use of authority in a block.
