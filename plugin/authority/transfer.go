@@ -63,6 +63,13 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 	if byStock || !t.stream || stream.Form == xfr.UpToDate { // single messages go the way of all answers
 		write = t.writePacked(w)
 	}
+	if byStock {
+		one := write
+		write = func(msg []byte) error {
+			defer w.TsigTimersOnly(true) // for the next message (RFC 8945 §5.3.1)
+			return one(msg)
+		}
+	}
 	sent, err := xfr.Out.Send(ctx, clientOf(w), stream, write, func() { _ = w.Close() })
 	transferBytes.WithLabelValues(t.listener.address, z.origin).Add(float64(sent.Octets))
 	if err != nil && sent.Messages == 0 && !errors.Is(err, xfr.ErrStalled) {
