@@ -540,6 +540,89 @@ func TestStalledTransfers(t *testing.T) {
 	}
 }
 
+// RFC 7314: the EXPIRE of the SOA record is told to those who ask for it with SOA, AXFR or IXFR, once, in all forms of the
+// answer, signed or not.
+func TestExpire(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := &history{path: filepath.Join(dir, "zone"), origin: "example.org."}
+	records := strings.TrimPrefix(bulk(1, 3000), fmt.Sprintf(zoneText, 1, "192.0.2.1"))
+	zone := func(serial int) string { return fmt.Sprintf(zoneText, serial, "192.0.2.1") + records }
+	write(t, h.path, zone(1))
+	lines := "authority {\nfile zone\ntransfer key a.test b.test\ntransfer net 127.0.0.1\n}\nkeys {\n" + tsigLine(keyA) + "}\ntsig {\nsecret b.test. " + secretTwo + "\n}\n"
+	s := server.StartOurs(t, block(dir, lines), "example.org")
+	h.own = &secondary.Client{Addr: s.Addr.String(), Zone: "example.org."}
+	h.edit(t, zone(2))
+
+	const soaExpire = 1209600
+	told := func(what string, asked bool, options []dns.EDNS0) {
+		t.Helper()
+		n := 0
+		for _, o := range options {
+			if e, ok := o.(*dns.EDNS0_EXPIRE); ok && !e.Empty && e.Expire == soaExpire {
+				n++
+			}
+		}
+		if n != len(options) || n > 1 || (n == 1) != asked {
+			t.Errorf("%s: options %v, asked for EXPIRE: %t", what, options, asked)
+		}
+	}
+	ask := func(m *dns.Msg) {
+		opt := m.IsEdns0()
+		opt.Option = append(opt.Option, &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true})
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		for _, asked := range []bool{true, false} {
+			for _, qtype := range []uint16{dns.TypeSOA, dns.TypeIXFR} {
+				m := h.own.Request(qtype, 1)
+				if qtype == dns.TypeSOA {
+					m.Ns = nil
+				}
+				if asked {
+					ask(m)
+				}
+				c := dns.Client{Net: network}
+				r, _, err := c.Exchange(m, s.Addr.String())
+				if err != nil || r.IsEdns0() == nil || len(r.Answer) == 0 {
+					t.Fatal(r, err)
+				}
+				told(network+" "+dns.TypeToString[qtype], asked, r.IsEdns0().Option)
+			}
+		}
+	}
+	for _, key := range []*server.Key{nil, keyA, {Name: "b.test.", Algorithm: "hmac-sha256", Secret: secretTwo}} {
+		client := &secondary.Client{Addr: s.Addr.String(), Zone: "example.org.", Key: key}
+		for _, asked := range []bool{true, false} {
+			for serial, form := range []secondary.Form{secondary.Whole, secondary.Incremental, secondary.UpToDate} { // 0: AXFR
+				what := fmt.Sprintf("key %v, asked for EXPIRE: %t, from serial %d", key, asked, serial)
+				m := client.Request(dns.TypeIXFR, uint32(serial))
+				if serial == 0 {
+					m = client.Request(dns.TypeAXFR, 0)
+				}
+				if asked {
+					ask(m)
+				}
+				conn, err := client.Dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if err := conn.Send(m); err != nil {
+					t.Fatal(err)
+				}
+				a, err := conn.Receive(m)
+				if err != nil || a.Form != form || (form == secondary.Whole) != (len(a.Messages) > 1) {
+					t.Errorf("%s: %v", what, err)
+					continue
+				}
+				for i, message := range a.Messages {
+					told(fmt.Sprintf("%s, message %d", what, i+1), asked && i == 0, message.Options)
+				}
+			}
+		}
+	}
+}
+
 // X3: BIND's client verifies the signature of every message of a large transfer.
 func TestTransferSigned(t *testing.T) {
 	t.Parallel()

@@ -231,6 +231,8 @@ func show(m *dns.Msg) string {
 						fmt.Fprintf(&b, " ede=%d %q", e.InfoCode, e.ExtraText)
 					case *dns.EDNS0_ZONEVERSION:
 						fmt.Fprintf(&b, " zoneversion=%d %d %x", e.LabelCount, e.Type, e.Version)
+					case *dns.EDNS0_EXPIRE:
+						fmt.Fprintf(&b, " expire=%d", e.Expire)
 					default:
 						fmt.Fprintf(&b, " option=%d", e.Option())
 					}
@@ -244,6 +246,9 @@ func show(m *dns.Msg) string {
 }
 
 func lines(s ...string) string { return strings.Join(s, "\n") }
+
+// expire asks for EXPIRE.
+var expire = &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true}
 
 const (
 	orgSOA = "authority example.org. 300 IN SOA ns1.example.org. hostmaster.example.org. 2024010101 7200 3600 1209600 300"
@@ -355,6 +360,16 @@ func TestAnswers(t *testing.T) {
 			"no ZONEVERSION outside of our zones", query("other.com.", dns.TypeA, edns(1232, &dns.EDNS0_ZONEVERSION{Code: dns.EDNS0ZONEVERSION})),
 			lines("REFUSED", `opt 1232 do=false ede=20 ""`),
 		},
+		{
+			"EXPIRE", query("example.org.", dns.TypeSOA, edns(1232, expire, expire)),
+			lines("NOERROR aa", strings.NewReplacer("authority", "answer", "300 IN", "3600 IN").Replace(orgSOA), "opt 1232 do=false expire=1209600"),
+		},
+		{
+			"EXPIRE and ZONEVERSION", query("example.org.", dns.TypeSOA, edns(1232, expire, &dns.EDNS0_ZONEVERSION{Code: dns.EDNS0ZONEVERSION})),
+			lines("NOERROR aa", strings.NewReplacer("authority", "answer", "300 IN", "3600 IN").Replace(orgSOA), "opt 1232 do=false expire=1209600 zoneversion=2 0 78a3f175"),
+		},
+		{"no EXPIRE with other types", query("www.example.org.", dns.TypeA, edns(1232, expire)), lines("NOERROR aa", wwwA, "opt 1232 do=false")},
+		{"no EXPIRE below the apex", query("www.example.org.", dns.TypeSOA, edns(1232, expire)), lines("NOERROR aa", orgSOA, "opt 1232 do=false")},
 		{"A38 not ours", query("other.com.", dns.TypeA), "REFUSED"},
 		{"A38 not ours, with EDNS", query("other.com.", dns.TypeA, edns(1232)), lines("REFUSED", `opt 1232 do=false ede=20 ""`)},
 		{"A38 the root is not ours", query(".", dns.TypeNS), "REFUSED"},

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
@@ -14,6 +15,7 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/identity"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/wire"
 	"github.com/trustdns/trustdns/plugin/pkg/xfr"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
@@ -48,6 +50,9 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 	}
 	_, byStock := signer(ctx)
 	options := xfr.Options{Reserve: signatureSize(ctx)}
+	if t.wantsExpire() {
+		options.EDNS = wire.AppendOption(nil, wire.OptionExpire, binary.BigEndian.AppendUint32(nil, expireOf(s)))
+	}
 	if !t.stream {
 		options.UDP = t.limit()
 	}
@@ -125,8 +130,9 @@ func (t *task) writePacked(w dns.ResponseWriter) func([]byte) error {
 			return err
 		}
 		m.Compress = true
-		// The server puts its own OPT record there.
-		m.Extra = nil
+		if opt := m.IsEdns0(); opt == nil || len(opt.Option) == 0 {
+			m.Extra = nil // the server puts its own OPT record there
+		}
 		return w.WriteMsg(m)
 	}
 }
