@@ -623,6 +623,27 @@ func TestExpire(t *testing.T) {
 	}
 }
 
+// A transfer is one line in the log, also beside plugins that warn of each message that they cannot look into.
+func TestTransferIsALine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "example.org.zone"), bulk(1, 3000))
+	s := server.StartOurs(t, block(dir, "authority {\nfile example.org.zone\ntransfer key a.test b.test\ntransfer net 127.0.0.1\n}\nkeys {\n"+tsigLine(keyA)+"}\n"+
+		"tsig {\nsecret b.test. "+secretTwo+"\n}\nloadbalance\ncache\nheader {\nresponse set aa\n}\n"), "example.org")
+	before := strings.Count(s.Log(), "\n")
+	for i, key := range []*server.Key{nil, keyA, {Name: "b.test.", Algorithm: "hmac-sha256", Secret: secretTwo}} {
+		a, err := (&secondary.Client{Addr: s.Addr.String(), Zone: "example.org.", Key: key}).AXFR()
+		gives(t, fmt.Sprintf("key %v", key), nil, a, err, secondary.Whole, version(t, "example.org.", bulk(1, 3000)))
+		if err == nil && len(a.Messages) < 2 {
+			t.Errorf("%d messages", len(a.Messages))
+		}
+		waitFor(t, "the line of the transfer", func() bool { return strings.Count(s.Log(), "sent whole") == i+1 })
+	}
+	if log := s.Log(); strings.Count(log, "\n") != before+3 {
+		t.Errorf("the log:\n%.3000s", log)
+	}
+}
+
 // X3: BIND's client verifies the signature of every message of a large transfer.
 func TestTransferSigned(t *testing.T) {
 	t.Parallel()

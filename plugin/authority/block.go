@@ -10,6 +10,7 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/feed"
@@ -28,6 +29,7 @@ type block struct {
 	static     zoneMap       // zones that stand in the Corefile
 	specs      []zonedb.Spec // theirs, in its order
 	folders    []*folder
+	wary       bool // a plugin logs each message that it cannot look into
 
 	zones  atomic.Pointer[zoneMap] // all of them, once they are loaded
 	loaded atomic.Bool
@@ -61,6 +63,10 @@ func newServed(spec zonedb.Spec, d *directive) *served {
 // the instance starts.
 func (b *block) bind(config *dnsserver.Config) error {
 	handlers := config.Handlers()
+	has := func(name string) bool {
+		return slices.ContainsFunc(handlers, func(h plugin.Handler) bool { return h.Name() == name })
+	}
+	b.wary = (has("loadbalance") || has("header")) && !has("minimal") // which would hand on the last message alone
 	for _, d := range b.directives {
 		if err := d.bindKeys(handlers); err != nil {
 			return err
@@ -71,12 +77,8 @@ func (b *block) bind(config *dnsserver.Config) error {
 			}
 		}
 	}
-	if len(b.folders) > 0 {
-		for _, h := range handlers {
-			if h.Name() == "cache" {
-				return b.folders[0].errorf("property \"directory\" and the plugin cache exclude each other: cache asks at the start which zones it must leave alone, and these come and go")
-			}
-		}
+	if len(b.folders) > 0 && has("cache") {
+		return b.folders[0].errorf("property \"directory\" and the plugin cache exclude each other: cache asks at the start which zones it must leave alone, and these come and go")
 	}
 	return nil
 }

@@ -65,13 +65,16 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 		_, err := w.Write(msg)
 		return err
 	}
-	if byStock || !t.stream || stream.Form == xfr.UpToDate { // single messages go the way of all answers
+	if byStock || a.wary || !t.stream || stream.Form == xfr.UpToDate { // single messages go the way of all answers
 		write = t.writePacked(w)
 	}
 	if byStock {
-		one := write
+		one, first := write, true
 		write = func(msg []byte) error {
-			defer w.TsigTimersOnly(true) // for the next message (RFC 8945 §5.3.1)
+			if !first { // RFC 8945 §5.3.1
+				w.TsigTimersOnly(true)
+			}
+			first = false
 			return one(msg)
 		}
 	}
