@@ -752,3 +752,45 @@ func TestLibraryRefusesZoneVersion(t *testing.T) {
 		t.Error("the empty option is taken now")
 	}
 }
+
+// brokenWriter is the connection to a client that is gone.
+type brokenWriter struct {
+	test.ResponseWriter
+	closed int
+	late   int // messages after that
+}
+
+func (w *brokenWriter) Write([]byte) (int, error) {
+	if w.closed > 0 {
+		w.late++
+	}
+	return 0, io.ErrClosedPipe
+}
+
+func (w *brokenWriter) WriteMsg(*dns.Msg) error {
+	_, err := w.Write(nil)
+	return err
+}
+
+func (w *brokenWriter) Close() error {
+	w.closed++
+	return nil
+}
+
+// TestTransferToNobody: a client that is gone at the first message gets no second,
+// and its transfer is an error of nobody's but its own.
+func TestTransferToNobody(t *testing.T) {
+	h := newTestAuthority(t, nil, "transfer net 10.0.0.0/8")
+	counted := func(result string) float64 {
+		return max(metric(t, "coredns_authority_transfers_total", "", "example.org.", "whole", result), 0)
+	}
+	failed, refused := counted("error"), counted("refused")
+	w := &brokenWriter{ResponseWriter: test.ResponseWriter{TCP: true}}
+	code, err := h.ServeDNS(t.Context(), w, query("example.org.", dns.TypeAXFR))
+	if code != dns.RcodeSuccess || err != nil || w.closed != 1 || w.late != 0 {
+		t.Errorf("%s, %v, closed %d times, %d messages afterwards", dns.RcodeToString[code], err, w.closed, w.late)
+	}
+	if counted("error") != failed+1 || counted("refused") != refused {
+		t.Errorf("counted %v errors and %v refusals", counted("error")-failed, counted("refused")-refused)
+	}
+}

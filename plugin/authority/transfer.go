@@ -3,7 +3,6 @@ package authority
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -78,9 +77,13 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 			return one(msg)
 		}
 	}
-	sent, err := xfr.Out.Send(ctx, clientOf(w), stream, write, func() { _ = w.Close() })
+	closed := false
+	sent, err := xfr.Out.Send(ctx, clientOf(w), stream, write, func() {
+		closed = true
+		_ = w.Close()
+	})
 	transferBytes.WithLabelValues(t.listener.address, z.origin).Add(float64(sent.Octets))
-	if err != nil && sent.Messages == 0 && !errors.Is(err, xfr.ErrStalled) {
+	if err != nil && sent.Messages == 0 && !closed {
 		log.Warningf("%s: no transfer to %s: %s", z.origin, w.RemoteAddr(), err)
 		return deny(refusal{"transfer", xfr.Rcode(err), dns.ExtendedErrorCodeOther, "too many transfers"})
 	}
