@@ -34,6 +34,9 @@ func (t *Txn) Savepoint() Savepoint { return Savepoint{t.contents} }
 // Rollback undoes what was done since p was taken from this Txn.
 func (t *Txn) Rollback(p Savepoint) { t.contents = p.contents }
 
+// Origin gives the name of the zone.
+func (t *Txn) Origin() dnsname.Name { return t.base.origin }
+
 // sets gives the RRsets of an owner in a slice of the caller's.
 func (c *contents) sets(key []byte) []Set {
 	var sets []Set
