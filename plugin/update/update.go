@@ -164,6 +164,9 @@ func (u *Update) authorize(q *request, txn *zone.Txn) error {
 			r.Max = v.Max
 		case wholeName && txn != nil:
 			for _, typ := range ddns.Types(txn, *r) {
+				if typ == rrset.TypeRRSIG || typ == rrset.TypeNSEC {
+					continue // they say something of the others, and go with them, as BIND has it
+				}
 				if v := u.policy.Decide(q.client, q.origin, r.Owner, typ); !v.Granted {
 					return denied(r.Owner, typ, v)
 				}
