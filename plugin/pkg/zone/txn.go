@@ -57,7 +57,6 @@ func (t *Txn) ChangedSince(p Savepoint) bool { return t.differs(&p.contents, t.t
 // Origin gives the name of the zone.
 func (t *Txn) Origin() dnsname.Name { return t.base.origin }
 
-
 // sets gives the RRsets of an owner in a slice of the caller's.
 func (c *contents) sets(key []byte) []Set {
 	var sets []Set
