@@ -56,7 +56,28 @@ func newRequest(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, origin dn
 	} else if key, ok := tsig.ValidatedKeyName(ctx); ok {
 		q.client.Key, _ = dnsname.Parse(strings.ToLower(key), dnsname.Root)
 	}
+	if q.err == nil {
+		q.err = checkAdditional(r.Extra)
+	}
 	return q
+}
+
+// checkAdditional refuses several OPT records (RFC 6891 §6.1.1), and a signature:
+// who checks one takes it away.
+func checkAdditional(rrs []dns.RR) error {
+	options := 0
+	for _, rr := range rrs {
+		switch rr.Header().Rrtype {
+		case dns.TypeOPT:
+			options++
+		case dns.TypeTSIG:
+			return deny("unsigned", "no plugin has checked the signature")
+		}
+	}
+	if options > 1 {
+		return fmt.Errorf("%w: several OPT records", errMalformed)
+	}
+	return nil
 }
 
 // clientOf gives the address that a request came from, and how; the zero value of
