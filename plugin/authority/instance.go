@@ -11,25 +11,10 @@ import (
 // nobody in it if that fails; but it tells the one before. So each instance leaves
 // word there that its blocks are to be closed then.
 
-// siblings is what the blocks of one instance of the server know of each other.
-type siblings struct {
-	zones map[string]*directive // by origin, and store or file
-}
-
 type (
 	siblingsKey struct{} // of the siblings, in the storage of their instance
 	wordKey     struct{} // of the note that word is left with an instance
 )
-
-// siblingsOf gives the one that is being set up.
-func siblingsOf(c *caddy.Controller) *siblings {
-	in, ok := c.Get(siblingsKey{}).(*siblings)
-	if !ok {
-		in = &siblings{zones: make(map[string]*directive)}
-		c.Set(siblingsKey{}, in)
-	}
-	return in
-}
 
 // listed tells whether the instance serves, or is about to.
 func (s *siblings) listed() bool {
