@@ -287,5 +287,5 @@ func (f *folder) changed(zones []*zonedb.Zone) {
 // failed tells of a file that is no zone, or a directory that cannot be read.
 func (f *folder) failed(path string, err error) {
 	loadErrors.Inc()
-	log.Errorf("directory: %s: %s", path, strings.ReplaceAll(err.Error(), "\n", "; "))
+	log.Errorf("directory: %q: %s", path, strings.ReplaceAll(err.Error(), "\n", "; "))
 }
