@@ -41,7 +41,10 @@ func (b *block) start() {
 		i.Storage[wordKey{}] = true
 		i.StorageMu.Unlock()
 		if !left {
-			i.OnRestartFailed = append(i.OnRestartFailed, closeFailed)
+			i.OnRestartFailed = append(i.OnRestartFailed, func() error {
+				closeFailed()
+				return nil
+			})
 		}
 	}
 	if b.owner.listed() { // else there is no server, but a test
@@ -59,7 +62,7 @@ func (b *block) stop() {
 }
 
 // closeFailed closes the blocks of instances that caddy has dropped.
-func closeFailed() error {
+func closeFailed() {
 	started.Lock()
 	blocks := slices.Clone(started.blocks)
 	started.Unlock()
@@ -68,5 +71,4 @@ func closeFailed() error {
 			b.close()
 		}
 	}
-	return nil
 }

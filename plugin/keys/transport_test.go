@@ -145,8 +145,11 @@ func TestTransports(t *testing.T) {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
 	for _, c := range []transportTest{
-		{"tls", overTLS, false}, {"https", overHTTPS, false}, {"grpc", overGRPC, false},
-		{"https3", overHTTPS3, true}, {"quic", overQUIC, true},
+		{"tls", overTLS, false},
+		{"https", overHTTPS, false},
+		{"grpc", overGRPC, false},
+		{"https3", overHTTPS3, true},
+		{"quic", overQUIC, true},
 	} {
 		t.Run(c.scheme, func(t *testing.T) {
 			corefile := strings.Replace(inBlock("root "+dir+"\ntls cert.pem key.pem\nloadbalance\nkeys {\ntsig a.test. "+secretA+"\n}"), "example.org:0", c.scheme+"://example.org:0", 1)

@@ -227,7 +227,7 @@ func TestSendShares(t *testing.T) {
 	}{
 		{"an address", "192.0.2.1", "192.0.2.1", true},
 		{"an address in its IPv6 form", "192.0.2.1", "::ffff:192.0.2.1", true},
-		{"its neighbour", "192.0.2.1", "192.0.2.2", false},
+		{"the next address", "192.0.2.1", "192.0.2.2", false},
 		{"a network of IPv6", "2001:db8::1", "2001:db8::ffff:2", true},
 		{"the next network", "2001:db8::1", "2001:db8:0:1::1", false},
 		{"a link", "fe80::1%eth0", "fe80::2%eth1", true},
