@@ -84,13 +84,19 @@ func repeat(n int, parts ...string) string {
 }
 
 // write puts a file into dir, last changed some minutes ago.
+// It is there at once, and whole: on a busy machine one that is being written may
+// look as if it were left alone.
 func writeFile(t testing.TB, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	temp := path + ".new"
+	if err := os.WriteFile(temp, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	then := time.Now().Add(-5 * time.Minute)
-	if err := os.Chtimes(path, then, then); err != nil {
+	if err := os.Chtimes(temp, then, then); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(temp, path); err != nil {
 		t.Fatal(err)
 	}
 }
