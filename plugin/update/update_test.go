@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 	"github.com/coredns/coredns/plugin/pkg/dnstest"
 	"github.com/coredns/coredns/plugin/test"
@@ -223,6 +224,25 @@ func TestRefusedBeforeAnythingElse(t *testing.T) {
 		if _, text := extended(r); r.Rcode != dns.RcodeRefused || text != c.text {
 			t.Errorf("%s: %s, %q", name, dns.RcodeToString[r.Rcode], text)
 		}
+	}
+}
+
+// Where a request and its response are no messages of their own there are no
+// updates.
+func TestTransports(t *testing.T) {
+	u := handlerFor(t, zoneText, "grant k.example.org zonesub\nproto tls")
+	for addr, want := range map[string]int{
+		"https://127.0.0.1:443": dns.RcodeNotImplemented, "https3://127.0.0.1:443": dns.RcodeNotImplemented, "quic://127.0.0.1:853": dns.RcodeNotImplemented,
+		"grpc://127.0.0.1:443": dns.RcodeNotImplemented, "dns://127.0.0.1:53": dns.RcodeRefused, "tls://127.0.0.1:853": dns.RcodeSuccess,
+	} {
+		rec := dnstest.NewRecorder(&test.ResponseWriter{TCP: true})
+		ctx := context.WithValue(as(t.Context(), "k.example.org."), dnsserver.Key{}, &dnsserver.Server{Addr: addr})
+		if _, err := u.ServeDNS(ctx, rec, received(t, updating("a.example.org. 60 A 192.0.2.1"))); err != nil || rec.Msg.Rcode != want {
+			t.Errorf("%s: %v, %v", addr, rec.Msg, err)
+		}
+	}
+	if n := u.zone().Snapshot().Serial(); n != 11 {
+		t.Errorf("serial %d", n)
 	}
 }
 
