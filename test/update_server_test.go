@@ -95,12 +95,22 @@ func TestUpdateChain(t *testing.T) {
 // seed: an edit of it is not read, whatever is reloaded.
 func TestUpdateInOneOfTwoBlocks(t *testing.T) {
 	t.Parallel()
+	for _, order := range []string{"first", "last"} {
+		t.Run(order, func(t *testing.T) { updateOneOfTwoBlocks(t, order == "first") })
+	}
+}
+
+func updateOneOfTwoBlocks(t *testing.T, first bool) {
 	dir := t.TempDir()
 	writeCertificate(t, dir)
 	write(t, filepath.Join(dir, "example.org.zone"), updateZone)
 	port := freePort(t)
 	without := strings.Replace(block(dir, "tls cert.pem key.pem\nauthority {\nfile example.org.zone\nstore data\ntransfer net 127.0.0.1\n}"), "example.org:"+server.Port, fmt.Sprintf("tls://example.org:%d", port), 1)
-	s := server.StartOurs(t, updatable(dir, "")+without, "example.org")
+	corefile := updatable(dir, "") + without
+	if !first {
+		corefile = without + updatable(dir, "")
+	}
+	s := server.StartOurs(t, corefile, "example.org")
 	overTLS := func() uint32 {
 		m := new(dns.Msg)
 		m.SetQuestion("example.org.", dns.TypeSOA)
@@ -322,6 +332,7 @@ func TestUpdateFullDisk(t *testing.T) {
 			t.Fatal(r)
 		}
 	}
+	t.Logf("%d updates had room", acknowledged)
 	want := uint32(11 + acknowledged)
 	if serialOf(s, "example.org.") != want || address(s) != "192.0.2.1" || show(s, failed.Ns[0].Header().Name, "TXT") != "NXDOMAIN" {
 		t.Errorf("serial %d, want %d; www is %s; what was not done is %s", serialOf(s, "example.org."), want, address(s), show(s, failed.Ns[0].Header().Name, "TXT"))

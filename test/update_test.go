@@ -836,8 +836,13 @@ func TestUpdateNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	serials := make(chan uint32, 100)
+	var handling sync.Mutex
+	last := -1
 	secondaryServer := &dns.Server{PacketConn: listener, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
-		if r.Opcode == dns.OpcodeNotify && len(r.Answer) == 1 {
+		handling.Lock()
+		defer handling.Unlock()
+		again := last == int(r.Id) // as our answer was late
+		if last = int(r.Id); r.Opcode == dns.OpcodeNotify && len(r.Answer) == 1 && !again {
 			serials <- r.Answer[0].(*dns.SOA).Serial
 		}
 		m := new(dns.Msg)

@@ -1,12 +1,14 @@
 package update
 
 import (
+	"context"
 	"fmt"
-	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coredns/caddy"
+	"github.com/coredns/coredns/plugin"
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
@@ -157,96 +159,62 @@ func TestTakesUpdates(t *testing.T) {
 	}
 }
 
-// secret is that of all keys of these tests.
-const secret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+// keyring stands for the plugin keys, neighbor for any other.
+type keyring []string
 
-const (
-	keysLine      = "keys {\ntsig ddns.example.org " + secret + "\n}\n"
-	stockLine     = "tsig {\nsecret ddns.example.org. " + secret + "\n}\n"
-	authorityLine = "authority {\nfile {zone}.zone\nstore memory\n}\n"
-	updateLine    = "update {\n" + granted1 + "}\n"
-)
+func (keyring) Name() string { return "keys" }
+
+func (keyring) ServeDNS(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) { return 0, nil }
+
+func (k keyring) TSIGKey(name string) (string, []byte, bool) {
+	return "", nil, slices.Contains(k, name)
+}
+
+type neighbor string
+
+func (n neighbor) Name() string { return string(n) }
+
+func (neighbor) ServeDNS(context.Context, dns.ResponseWriter, *dns.Msg) (int, error) { return 0, nil }
+
+// keeper stands for the plugin authority.
+type keeper struct{ neighbor }
+
+func (keeper) LiveZone(dnsname.Name) *zonedb.Zone { return nil }
 
 // What an update needs of its neighbors is looked at when the server starts.
-func TestStart(t *testing.T) {
+func TestBind(t *testing.T) {
+	ours, stock, authority := keyring{"ddns.example.org."}, neighbor("tsig"), keeper{"authority"}
 	for _, c := range []struct {
-		name, lines string
-		want        string // the error; "" for none
-		warns       string // in the log; "" for nothing about updates
+		name, more string
+		handlers   []plugin.Handler
+		want       string // the error; "" for none
+		warns      string // in the log; "" for nothing
 	}{
-		{"in memory", keysLine + authorityLine + updateLine, "", ""},
-		{"in any order", updateLine + authorityLine + keysLine, "", ""},
-		{"in a folder", keysLine + strings.Replace(authorityLine, "memory", "data", 1) + updateLine, "", ""},
-		{"a seed by name", keysLine + "authority {\nfile {zone}.zone seed\nstore data\n}\n" + updateLine, "", ""},
-		{"without authority", keysLine + updateLine, "plugin/update: Corefile:7: the plugin authority is not in this server block: there is no zone to update", ""},
-		{"without keys", authorityLine + updateLine, "plugin/update: Corefile:8: the plugin keys is not in this server block: no request can be signed", ""},
-		{"with an unknown key", keysLine + authorityLine + "update {\n" + granted1 + "grant other.example.org zonesub\n}\n", `plugin/update: Corefile:13: "grant other.example.org. zonesub": key other.example.org. is not one of the plugin keys (or tsig) in this server block`, ""},
-		{"a key that is denied must be known, too", keysLine + authorityLine + "update {\n" + granted1 + "deny other.example.org zonesub\n}\n", `Corefile:13: "deny other.example.org. zonesub": key other.example.org. is not one`, ""},
-		{"keys in any letter case", "keys {\ntsig DDNS.Example.org " + secret + "\n}\n" + authorityLine + updateLine, "", ""},
-		{"a file that is the truth", keysLine + "authority {\nfile {zone}.zone source\nstore memory\n}\n" + updateLine, `Corefile:7 - Error during parsing: zone example.org.: with "file … source" the file is the truth, and the plugin update has no say`, ""},
-		{"without a store", keysLine + "authority {\nfile {zone}.zone\n}\n" + updateLine, `Corefile:7 - Error during parsing: zone example.org. is updated, and what is acknowledged must be kept: property "store"`, ""},
-		{"a directory", keysLine + "authority {\ndirectory .\nstore data\n}\n" + updateLine, "Corefile:7 - Error during parsing: zones of a directory follow their files: they cannot be updated", ""},
-		{"zones that are elsewhere", keysLine + authorityLine + "update sub.example.org {\ngrant ddns.example.org zonesub\n}\n", "Corefile:7 - Error during parsing: the plugin update is in this server block, and none of its zones is served here", ""},
-		{"stock tsig", stockLine + authorityLine + updateLine, "", "Corefile:11: for keys of the plugin tsig neither the algorithm is checked nor is a repeated request found"},
-		{"stock tsig beside keys", stockLine + keysLine + authorityLine + updateLine, "", "for keys of the plugin tsig"},
-		{"unsigned", keysLine + authorityLine + "update {\n" + granted1 + "grant net 10.0.0.0/8 zonesub A\n}\n", "", `Corefile:13: "grant net 10.0.0.0/8 zonesub A" grants changes to whoever can send from such an address, without a signature`},
-		{"unsigned by address", keysLine + authorityLine + "update {\n" + granted1 + "grant any tcp-self PTR\n}\n", "", `Corefile:13: "grant any tcp-self PTR" grants changes to whoever can send from such an address`},
-		{"a denial of networks is no grant", keysLine + authorityLine + "update {\n" + granted1 + "deny net 10.0.0.0/8 zonesub\n}\n", "", ""},
+		{"all there", "", []plugin.Handler{ours, neighbor("cache"), authority}, "", ""},
+		{"in any order", "", []plugin.Handler{authority, ours}, "", ""},
+		{"without authority", "", []plugin.Handler{ours}, "Testfile:1: the plugin authority is not in this server block: there is no zone to update", ""},
+		{"without keys", "", []plugin.Handler{authority}, "Testfile:1: the plugin keys is not in this server block: no request can be signed", ""},
+		{"with an unknown key", "grant other.example.org zonesub\n", []plugin.Handler{ours, authority}, `Testfile:3: "grant other.example.org. zonesub": key other.example.org. is not one of the plugin keys (or tsig) in this server block`, ""},
+		{"a key that is denied must be known, too", "deny other.example.org zonesub\n", []plugin.Handler{ours, authority}, `Testfile:3: "deny other.example.org. zonesub": key other.example.org. is not one`, ""},
+		{"stock tsig", "", []plugin.Handler{stock, authority}, "", "Testfile:1: for keys of the plugin tsig neither the algorithm is checked nor is a repeated request found"},
+		{"stock tsig beside keys", "grant other.example.org zonesub\n", []plugin.Handler{ours, stock, authority}, "", "for keys of the plugin tsig"},
+		{"unsigned", "grant net 10.0.0.0/8 zonesub A\n", []plugin.Handler{ours, authority}, "", `Testfile:3: "grant net 10.0.0.0/8 zonesub A" grants changes to whoever can send from such an address, without a signature`},
+		{"unsigned by address", "grant any tcp-self PTR\n", []plugin.Handler{ours, authority}, "", `Testfile:3: "grant any tcp-self PTR" grants changes to whoever can send from such an address`},
+		{"a denial of networks is no grant", "deny net 10.0.0.0/8 zonesub\n", []plugin.Handler{ours, authority}, "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := folder(t)
+			b, err := parsed("update {\n" + granted1 + c.more + "}")
+			if err != nil {
+				t.Fatal(err)
+			}
 			log := captureLog(t)
-			_, err := start(t, fmt.Sprintf("example.org:0 {\nbind 127.0.0.1\nroot %s\n%s}\n", dir, c.lines))
+			err = b.bind(c.handlers)
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("error %v\nwant  %s", err, c.want)
 			}
-			if got := log.String(); c.warns != "" && strings.Count(got, c.warns) != 1 || c.warns == "" && strings.Contains(got, "plugin/update") {
+			if got := log.String(); strings.Contains(got, "WARNING") != (c.warns != "") || !strings.Contains(got, c.warns) {
 				t.Errorf("the log:\n%s", got)
 			}
 		})
-	}
-}
-
-// Two blocks serve one zone from one store, and one of them has it updated: both
-// must take its file for a seed, or the one that is opened last would put back what
-// the file says.
-func TestStoreSharedWithABlockWithoutUpdates(t *testing.T) {
-	with := "example.org:0 {\nbind 127.0.0.1\nroot DIR\n" + keysLine + "authority {\nfile {zone}.zone\nstore data\n}\n" + updateLine + "}\n"
-	without := "example.org:0 {\nbind 127.0.0.2\nroot DIR\nauthority {\nfile {zone}.zone\nstore data\n}\n}\n"
-	for name, blocks := range map[string][]string{"first": {with, without}, "last": {without, with}, "in the middle": {without, with, strings.Replace(without, "0.0.2", "0.0.3", 1)}} {
-		t.Run(name, func(t *testing.T) {
-			dir := folder(t)
-			s, err := start(t, strings.ReplaceAll(strings.Join(blocks, ""), "DIR", dir))
-			if err != nil {
-				t.Fatal(err)
-			}
-			zones := zonedb.Process.Zones()
-			if len(zones) != 1 || !zones[0].Spec().Seed {
-				t.Fatalf("%d zones, the first %+v", len(zones), zones[0].Spec())
-			}
-			m := s.update(t, func(m *dns.Msg) { m.Insert(rrs("www.example.org. 60 A 192.0.2.9")) })
-			if m.Rcode != dns.RcodeSuccess || zones[0].Snapshot().Serial() != 11 {
-				t.Errorf("serial %d, %v", zones[0].Snapshot().Serial(), m)
-			}
-			write(t, filepath.Join(dir, "example.org.zone"), strings.Replace(zoneText, " 10 ", " 99 ", 1))
-			next, err := s.Restart(input(strings.ReplaceAll(strings.Join(blocks, ""), "DIR", dir)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Instance = next
-			if z := zonedb.Process.Zones()[0]; z != zones[0] || z.Snapshot().Serial() != 11 || !z.Spec().Seed {
-				t.Errorf("after a reload serial %d, %+v", z.Snapshot().Serial(), z.Spec())
-			}
-		})
-	}
-}
-
-// A block that follows the file by name, beside one that has the zone updated.
-func TestStoreSharedWithASource(t *testing.T) {
-	dir := folder(t)
-	_, err := start(t, strings.ReplaceAll("example.org:0 {\nbind 127.0.0.1\nroot DIR\n"+keysLine+"authority {\nfile {zone}.zone\nstore data\n}\n"+updateLine+"}\n"+
-		"example.org:0 {\nbind 127.0.0.2\nroot DIR\nauthority {\nfile {zone}.zone source\nstore data\n}\n}\n", "DIR", dir))
-	if err == nil || !strings.Contains(err.Error(), "zone example.org. is there twice, with different settings") {
-		t.Errorf("error %v", err)
 	}
 }
