@@ -1,12 +1,15 @@
 package test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -365,4 +368,91 @@ func TestUpdateFullDisk(t *testing.T) {
 	if log := s.Log(); !strings.Contains(log, "[ERROR] plugin/update: audit: example.org. SERVFAIL by all.test. from 127.0.0.1: ") || !strings.Contains(log, "no space left on device") {
 		t.Errorf("the log:\n%.5000s", log)
 	}
+}
+
+// The disk does not answer: updates wait, and nobody else does. What they change is
+// not seen before it is durable.
+func TestUpdateFrozenDisk(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a file system")
+	}
+	server.Require(t, "unshare", "mount", "sh", "mkfs.ext4", "fsfreeze")
+	dir := t.TempDir()
+	data, image := filepath.Join(dir, "data"), filepath.Join(dir, "image")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, image, "")
+	if err := os.Truncate(image, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out := run(t, "", "sh", "-c", "PATH=$PATH:/sbin:/usr/sbin; mkfs.ext4 -q "+image+" && unshare -m sh -c 'mount -o loop "+image+" "+data+" && echo mounted'"); !strings.HasSuffix(out, "mounted\n") {
+		t.Skipf("this system does not let root mount an image: %s", out)
+	}
+	program := filepath.Join(dir, "server")
+	write(t, program, fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -c 'mount -o loop %s %s && exec %s \"$@\"' sh \"$@\"\n", image, data, server.Binary(t)))
+	if err := os.Chmod(program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "example.org.zone"), updateZone)
+	s := server.StartBinary(t, program, updatable(dir, ""), "example.org")
+
+	// It goes on when the input ends, and so if this process does.
+	freeze := exec.CommandContext(t.Context(), "sh", "-c", `PATH=$PATH:/sbin:/usr/sbin; fsfreeze -f "$1" && echo frozen; read line; fsfreeze -u "$1"`, "sh", filepath.Join(fmt.Sprintf("/proc/%d/root", s.PID()), data))
+	freeze.Cancel = func() error { return nil } // the end of the input does it
+	input, err := freeze.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := freeze.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := freeze.Start(); err != nil {
+		t.Fatal(err)
+	}
+	thaw := sync.OnceFunc(func() {
+		if err := errors.Join(input.Close(), freeze.Wait()); err != nil {
+			t.Error(err)
+		}
+	})
+	defer thaw()
+	if line, err := bufio.NewReader(output).ReadString('\n'); err != nil || line != "frozen\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+
+	var waiting atomic.Int64
+	var clients sync.WaitGroup
+	for i := range 20 {
+		clients.Go(func() {
+			waiting.Add(1)
+			r := sendUpdate(t, []string{"udp", "tcp"}[i%2], s.Addr.String(), updating(t, "example.org.", fmt.Sprintf("add h%d 60 A 192.0.2.9", i)), allKey)
+			if r.Rcode != dns.RcodeSuccess {
+				t.Error(r)
+			}
+			waiting.Add(-1)
+		})
+	}
+	waitFor(t, "the updates", func() bool { return waiting.Load() == 20 })
+	var slowest time.Duration
+	for range 1000 {
+		start := time.Now()
+		if got := address(s); got != "192.0.2.1" {
+			t.Fatalf("www is %s", got)
+		}
+		slowest = max(slowest, time.Since(start))
+	}
+	if _, err := (&secondary.Client{Addr: s.Addr.String(), Zone: "example.org."}).AXFR(); err != nil {
+		t.Error(err)
+	}
+	if n := serialOf(s, "example.org."); waiting.Load() != 20 || n != 10 {
+		t.Errorf("%d of 20 updates wait for the disk, serial %d", waiting.Load(), n)
+	}
+	thaw()
+	clients.Wait()
+	if n := serialOf(s, "example.org."); n != 30 {
+		t.Errorf("serial %d", n)
+	}
+	t.Logf("the slowest answer took %v", slowest)
 }

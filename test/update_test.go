@@ -857,7 +857,9 @@ func TestUpdateNotify(t *testing.T) {
 		if err := secondaryServer.Shutdown(); err != nil {
 			t.Error(err)
 		}
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	})
 	client := &secondary.Client{Addr: s.Addr.String(), Zone: "example.org."}
 	full, err := client.AXFR()
