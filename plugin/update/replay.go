@@ -1,15 +1,19 @@
 package update
 
 import (
+	"errors"
 	"sync"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 )
 
 // signature is that of a request. Its zero value is none, or one that is not
 // known, as with stock tsig.
 type signature struct {
+	key    dnsname.Name
 	mac    string // in octets
 	signed uint64 // seconds since 1970
 	fudge  uint16 // seconds
@@ -19,18 +23,19 @@ type signature struct {
 const maxRemembered = 1 << 16
 
 // replays remembers for the whole process, so that a reload forgets nothing.
-var replays = memory{known: make(map[mac]*seen), size: maxRemembered}
+var replays = memory{known: make(map[mac]*seen), lost: make(map[dnsname.Name]uint64), size: maxRemembered}
 
 // memory knows the signatures of the requests that may come again: those that are
 // still good (RFC 8945 §10). It holds so many at the most. When it is full the
-// oldest goes, and from then on what was signed no later than that one, and is not
-// known, is refused, as it might be a replay.
+// oldest goes, and from then on what the same key has signed no later than that one,
+// and is not known, is refused, as it might be a replay. Other keys do not suffer
+// from one whose clock is ahead.
 type memory struct {
 	mu    sync.Mutex
 	known map[mac]*seen
 	queue []*seen // in the order in which they came
 	size  int
-	lost  uint64 // the latest time at which one that was forgotten too early was signed
+	lost  map[dnsname.Name]uint64 // by key, the latest time at which one that was forgotten too early was signed
 }
 
 // mac is the beginning of a MAC. Nobody makes two that agree in it.
@@ -38,12 +43,16 @@ type mac [16]byte
 
 // seen is a request that has come.
 type seen struct {
+	key    dnsname.Name
 	mac    mac
 	signed uint64
 	until  uint64        // when the signature is no longer good
 	done   chan struct{} // closed when out is set
 	out    outcome
 }
+
+// errUnfinished is what comes of a request whose work ended in a panic.
+var errUnfinished = errors.New("not decided")
 
 // once does the work of a request that was not there yet. For one that was it
 // gives what came of it: a copy changes nothing, and a client that has missed the
@@ -63,25 +72,28 @@ func (m *memory) once(s signature, now time.Time, work func() outcome) outcome {
 		out.replay = true
 		return out
 	}
-	defer close(e.done)
+	e.out.err = errUnfinished
+	defer func() {
+		if rcode, _, _ := e.out.rcode(); rcode == dns.RcodeServerFailure {
+			m.forget(e) // the client may try again
+		}
+		close(e.done)
+	}()
 	e.out = work()
-	if rcode, _, _ := e.out.rcode(); rcode == dns.RcodeServerFailure {
-		m.forget(e) // the client may try again
-	}
 	return e.out
 }
 
 // enter gives the request with that signature, and whether it is the first. It
 // gives nil if that is not known.
 func (m *memory) enter(s signature, now uint64) (e *seen, first bool) {
-	e = &seen{signed: s.signed, until: s.signed + uint64(s.fudge), done: make(chan struct{})}
+	e = &seen{key: s.key, signed: s.signed, until: s.signed + uint64(s.fudge), done: make(chan struct{})}
 	copy(e.mac[:], s.mac)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if old, ok := m.known[e.mac]; ok {
 		return old, false
 	}
-	if s.signed <= m.lost {
+	if s.signed <= m.lost[s.key] {
 		return nil, false
 	}
 	for len(m.queue) > 0 && (len(m.queue) >= m.size || m.queue[0].until < now) {
@@ -93,7 +105,7 @@ func (m *memory) enter(s signature, now uint64) (e *seen, first bool) {
 		}
 		delete(m.known, oldest.mac)
 		if oldest.until >= now {
-			m.lost = max(m.lost, oldest.signed)
+			m.lost[oldest.key] = max(m.lost[oldest.key], oldest.signed)
 		}
 	}
 	m.known[e.mac] = e

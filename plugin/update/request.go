@@ -52,7 +52,7 @@ func newRequest(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, origin dn
 	}
 	if id, ok := identity.From(ctx); ok {
 		q.client.Key, _ = dnsname.Parse(id.Key, dnsname.Root) // keys has parsed it
-		q.signature = signature{id.MAC, id.Signed, id.Fudge}
+		q.signature = signature{q.client.Key, id.MAC, id.Signed, id.Fudge}
 	} else if key, ok := tsig.ValidatedKeyName(ctx); ok {
 		q.client.Key, _ = dnsname.Parse(strings.ToLower(key), dnsname.Root)
 	}
