@@ -18,10 +18,10 @@ BINARY := bin/coredns
 TOOLS  := bin/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test peers lint fuzz bench clean
+.PHONY: help build run test peers lint fuzz bench bench-update clean
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## compiles bin/coredns
 	$(GO) run ./build
@@ -67,6 +67,9 @@ fuzz: ## runs every fuzz target for FUZZTIME (60s)
 
 bench: build ## measures us beside the peers
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench
+
+bench-update: build ## measures dynamic updates beside the peers
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench -part updates
 
 clean: ## removes what was made
 	rm -rf bin

@@ -18,6 +18,7 @@ import (
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/identity"
+	"github.com/trustdns/trustdns/plugin/pkg/policy"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
