@@ -40,7 +40,7 @@ func TestUpdateStart(t *testing.T) {
 	}
 	// Another block follows the file of the zone that is updated here.
 	startFails(t, strings.Replace(updatable(dir, ""), server.Port, fmt.Sprint(freePort(t)), 1)+
-		block(dir, "authority {\nfile example.org.zone source\nstore data\ntransfer net 127.0.0.1\n}"), "zone example.org. is there twice, with different settings")
+		block(dir, "authority {\nfile example.org.zone source\nstore data\ntransfer net 127.0.0.1\n}"), "zone example.org.: another server block has the same zone updated")
 
 	// With "store memory", in any order, and with the keys of stock tsig, which gets a warning.
 	for _, lines := range []string{keys + zone + update, update + zone + keys, stock + zone + update, stock + keys + zone + update} {

@@ -114,13 +114,6 @@ var updateVariants = []updateVariant{
 		reason: "RFC 2136 §3.4.1: the first record that is wrong decides; but what a server cannot parse is wrong before all others",
 	},
 	{
-		name: "what opaque fields hold", peers: named, aspects: ofRcode,
-		when: func(s *updateSituation, p int, _ setKey) bool {
-			return !s.said(atOurs, dns.RcodeFormatError) && s.said(p, dns.RcodeFormatError) && (s.any(opaque) || s.requires(opaque))
-		},
-		reason: "RDATA with all its fields is taken by ours and knotd, as it is from a master file, whatever digests and keys look like; named looks into them",
-	},
-	{
 		name: "meta types in prerequisites", peers: named | knotd, aspects: ofRcode,
 		when: func(s *updateSituation, _ int, _ setKey) bool {
 			return s.said(atOurs, dns.RcodeFormatError) && s.requires(func(rr *dns.RFC3597) bool {
@@ -299,31 +292,6 @@ func unmet(rcode int) bool {
 
 func isMeta(rrtype uint16) bool {
 	return rrtype == 0 || rrtype == dns.TypeOPT || rrtype >= 128 && rrtype <= 255
-}
-
-// opaque tells whether RDATA has all its fields, but something in one that cannot be right.
-func opaque(rr *dns.RFC3597) bool {
-	octets := len(rr.Rdata) / 2
-	if rr.Hdr.Class == dns.ClassANY || octets == 0 {
-		return false
-	}
-	switch rr.Hdr.Rrtype {
-	case dns.TypeDS, dns.TypeCDS:
-		return octets < 4+20
-	case dns.TypeTLSA:
-		return octets == 3
-	case dns.TypeCAA:
-		return octets == 2
-	case dns.TypeDNSKEY, dns.TypeKEY, dns.TypeCDNSKEY:
-		return octets == 4
-	case dns.TypeSSHFP:
-		return octets == 2
-	case dns.TypeLOC:
-		return octets == 16
-	case dns.TypeSVCB, dns.TypeHTTPS:
-		return true
-	}
-	return false
 }
 
 // requiresTwice tells whether a prerequisite is there twice.
