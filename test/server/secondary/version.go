@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -90,6 +91,33 @@ func (v *Version) Under(serial uint32) *Version {
 	delete(next.records, text(v.soa))
 	next.records[text(&soa)] = struct{}{}
 	return next
+}
+
+// Split returns the parts that a function of the owners, which are in lower case, divides the records into, by what it
+// gives. Each has the SOA record.
+func (v *Version) Split(of func(owner string) string) map[string]*Version {
+	parts := make(map[string]*Version)
+	soa := text(v.soa)
+	for s := range v.records {
+		if s == soa {
+			continue
+		}
+		owner, _, _ := strings.Cut(s, " ")
+		name := of(owner)
+		p := parts[name]
+		if p == nil {
+			p = &Version{Serial: v.Serial, soa: v.soa, records: map[string]struct{}{soa: {}}}
+			parts[name] = p
+		}
+		p.records[s] = struct{}{}
+	}
+	return parts
+}
+
+// Has tells whether a record is there.
+func (v *Version) Has(rr dns.RR) bool {
+	_, there := v.records[text(rr)]
+	return there
 }
 
 // Len returns the number of records.
