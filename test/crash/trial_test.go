@@ -174,7 +174,7 @@ func (r *run) alive() bool { return r.server.State() == "" }
 func (r *run) settle(t *testing.T) {
 	t.Helper()
 	var last error
-	await(t, func() string { return fmt.Sprintf("the newest versions: %v; the log:\n%s", last, r.server.Log()) }, func() bool {
+	server.WaitFor(t, func() string { return fmt.Sprintf("the newest versions: %v; the log:\n%s", last, r.server.Log()) }, func() bool {
 		settled := true
 		for _, z := range r.zones {
 			if !z.settled() {
