@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/miekg/dns"
@@ -125,20 +124,4 @@ func complaints(log string) (lines []string) {
 		}
 	}
 	return lines
-}
-
-// await polls until done.
-func await(t *testing.T, what func() string, done func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what())
-		}
-	}
 }

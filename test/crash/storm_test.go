@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -125,7 +126,7 @@ func TestUpdates(t *testing.T) {
 			t.Logf("%d rounds: %s", round+1, s.summary())
 		}
 	}
-	err := s.start(t, plan{})
+	err := s.start(plan{})
 	if err == nil {
 		err = s.chainTo(s.serials)
 	}
@@ -283,7 +284,7 @@ func (s *storm) round(t *testing.T, p plan) {
 		}
 		return
 	}
-	if err := s.start(t, p); err != nil {
+	if err := s.start(p); err != nil {
 		t.Error(err)
 		return
 	}
@@ -335,8 +336,7 @@ func (s *storm) end(p plan) {
 
 // start starts the server, which was killed, as a plan says, and inspects the zone. If it comes to the step of the plan meanwhile,
 // as it does when it ends leases, it is started again without.
-func (s *storm) start(t *testing.T, p plan) error {
-	t.Helper()
+func (s *storm) start(p plan) error {
 	var env []string
 	if p.step != "" {
 		env = []string{fmt.Sprintf("TRUSTDNS_CRASH=%s:%d", p.step, p.count)}
@@ -347,7 +347,7 @@ func (s *storm) start(t *testing.T, p plan) error {
 		if err := s.server.Launch(env...); err != nil {
 			return err
 		}
-		err := s.inspect(t, started)
+		err := s.inspect(started)
 		if err == nil {
 			for _, line := range complaints(s.server.Log()[before:]) {
 				err = errors.Join(err, fmt.Errorf("after the kill the server says: %s", line))
@@ -363,15 +363,14 @@ func (s *storm) start(t *testing.T, p plan) error {
 }
 
 // inspect looks at the zone before anybody changes it, but for leases that end.
-func (s *storm) inspect(t *testing.T, started time.Time) error {
-	t.Helper()
+func (s *storm) inspect(started time.Time) error {
 	var v *secondary.Version
 	var err error
-	await(t, func() string { return fmt.Sprintf("the first answer: %v; the log:\n%s", err, s.server.Log()) }, func() bool {
+	waited := server.Poll(func() string { return fmt.Sprintf("the first answer: %v", err) }, func() bool {
 		v, err = s.transfer()
 		return err == nil || s.server.State() != ""
 	})
-	if err != nil {
+	if err := cmp.Or(waited, err); err != nil {
 		return err
 	}
 	answered := time.Now()
@@ -449,6 +448,7 @@ func (s *storm) entries() map[string]*books {
 
 // sureOnes gives the versions that must be there, by part, and newestOnes the last that were asked for.
 func (s *storm) sureOnes() map[string]int { return s.each(func(b *books) int { return b.sure }) }
+
 func (s *storm) newestOnes() map[string]int {
 	return s.each(func(b *books) int { return len(b.asked) - 1 })
 }
@@ -579,19 +579,28 @@ func (s *storm) leased() (int, error) {
 	return 0, nil // a zone without leases is not there
 }
 
-// pause is the time between two questions of the follower.
-const pause = 40 * time.Millisecond
+// The secondary asks for the serial as often as it can, to see what is visible before it is durable, and for the
+// differences now and then.
+const (
+	askTime  = time.Millisecond
+	takeTime = 40 * time.Millisecond
+)
 
 // watch is a secondary: it asks for the serial and takes differences until the server is dead, which is no error.
 func (s *storm) watch() error {
 	l, err := connect(s.server, "udp", s.key)
 	if err == nil {
 		defer l.Close()
-		tick := time.NewTicker(pause)
-		defer tick.Stop()
+		ask, take := time.NewTicker(askTime), time.NewTicker(takeTime)
+		defer ask.Stop()
+		defer take.Stop()
 		for err == nil {
-			err = s.poll(l)
-			<-tick.C
+			select {
+			case <-ask.C:
+				err = s.look(l)
+			case <-take.C:
+				err = s.take(l)
+			}
 		}
 	}
 	if errors.Is(err, errKilled) {
@@ -600,8 +609,8 @@ func (s *storm) watch() error {
 	return fmt.Errorf("the secondary: %w", err)
 }
 
-// poll asks for the serial, and if it is new for the differences.
-func (s *storm) poll(l *link) error {
+// look asks for the serial.
+func (s *storm) look(l *link) error {
 	m := new(dns.Msg)
 	m.SetQuestion(s.client.Zone, dns.TypeSOA)
 	r, err := l.exchange(m)
@@ -611,8 +620,13 @@ func (s *storm) poll(l *link) error {
 	if len(r.Answer) != 1 {
 		return fmt.Errorf("no SOA record:\n%v", r)
 	}
-	if err := s.pass(r.Answer[0].(*dns.SOA).Serial); err != nil || s.last == s.newest().Serial {
-		return err
+	return s.pass(r.Answer[0].(*dns.SOA).Serial)
+}
+
+// take takes the differences, if there are any.
+func (s *storm) take(l *link) error {
+	if s.last == s.newest().Serial {
+		return nil
 	}
 	sure := s.sureOnes()
 	a, err := s.client.IXFR(s.newest().Serial)

@@ -129,8 +129,11 @@ func (v *Version) Difference(other *Version) string {
 	if len(only)+len(others) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("serial %d, not %d; too many: %.4q, missing: %.4q", v.Serial, other.Serial, only, others)
+	return fmt.Sprintf("serial %d, not %d; too many: %q, missing: %q", v.Serial, other.Serial, first(only), first(others))
 }
+
+// first returns the first few of a list.
+func first(list []string) []string { return list[:min(len(list), 4)] }
 
 // apart returns what is in a and not in b, sorted.
 func apart(a, b map[string]struct{}) (out []string) {
