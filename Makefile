@@ -5,6 +5,8 @@ SHELL       := /bin/bash
 
 GO       ?= go
 FUZZTIME ?= 60s
+ROUNDS   ?= 200
+SEED     ?= 0
 # INTEROP=require makes a missing peer a failure; otherwise its tests are skipped.
 INTEROP  ?=
 
@@ -18,7 +20,7 @@ BINARY := bin/coredns
 TOOLS  := bin/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test peers lint fuzz bench bench-update clean
+.PHONY: help build run test crash peers lint fuzz bench bench-update clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +45,9 @@ test: peers build ## runs all tests; as root it installs the peers' Debian packa
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -timeout 30m ./test/... \
 		| { grep -vE '^=== |^ *--- PASS|^PASS$$|\[no test files\]$$' || true; }
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./plugin/...
+
+crash: ## kills the server ROUNDS (200) times while it is updated; SEED repeats a run
+	$(GO) test -v -count=1 -timeout 3h -run '^TestUpdates$$' ./test/crash -rounds $(ROUNDS) -seed $(SEED)
 
 peers:
 	@test/peers/install.sh
