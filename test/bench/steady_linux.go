@@ -35,7 +35,7 @@ func steady(to netip.AddrPort, messages [][]byte, rate int, limit time.Duration)
 		return a, err
 	}
 	// The kernel stamps datagrams as soon as it comes to know that somebody wants it.
-	time.Sleep(20 * time.Millisecond)
+	rest(20 * time.Millisecond)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	s := sender{fd: fd, answered: &a}

@@ -179,15 +179,18 @@ func (m *meter) updateSet(t *testing.T, s subject, path string) {
 	}
 }
 
+// rest lets a server be for that time.
+func rest(d time.Duration) { <-time.After(d) }
+
 // updateRound measures one server for one round.
 func (m *meter) updateRound(ctx context.Context, s subject, r *running, u *updated, messages [][]byte) error {
 	for i, clients := range clientsAtOnce {
-		time.Sleep(pause)
+		rest(pause)
 		if err := m.updates(ctx, s, r, u, &u.clients[i], u.writers[:clients]); err != nil {
 			return fmt.Errorf("%d clients: %w", clients, err)
 		}
 	}
-	time.Sleep(pause)
+	rest(pause)
 	a, err := steady(r.Addr, messages, steadyRate, m.round)
 	if err != nil {
 		return fmt.Errorf("queries: %w", err)
@@ -201,7 +204,7 @@ func (m *meter) updateRound(ctx context.Context, s subject, r *running, u *updat
 		made, err = storm(u.writers, stop)
 		done <- err
 	}()
-	time.Sleep(warmUp)
+	rest(warmUp)
 	a, err = steady(r.Addr, messages, steadyRate, m.round)
 	close(stop)
 	if err := errors.Join(err, <-done); err != nil {
@@ -354,7 +357,7 @@ const profileTime = 5 * time.Second
 // profile writes CPU profiles of our server for each number of clients.
 func (m *meter) profile(t *testing.T, r *running, u *updated, names int) {
 	for _, clients := range clientsAtOnce {
-		time.Sleep(pause)
+		rest(pause)
 		stop, done := make(chan struct{}), make(chan error, 1)
 		go func() {
 			_, err := storm(u.writers[:clients], stop)
