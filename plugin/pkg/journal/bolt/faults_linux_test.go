@@ -54,7 +54,7 @@ func TestDiskRefuses(t *testing.T) {
 		{"the sync fails", "/dev/null", syscall.O_RDWR, syscall.EINVAL},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, err := open(t.TempDir(), small)
+			s, err := open(t.TempDir(), direct)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +203,7 @@ func TestFileChanges(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := openSmall(t, t.TempDir())
+			s := openWith(t, t.TempDir(), direct)
 			st := begin(t, s, journaltest.Origin, 300)
 			if err := advance(t, s, st, nil); err != nil {
 				t.Fatal(err)
@@ -253,7 +253,7 @@ func TestDoubt(t *testing.T) {
 		{"a panic behind", func(tx *bbolt.Tx) error { panic(fmt.Sprint("commit ", tx.Commit())) }, journal.ErrCorrupt, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := openSmall(t, t.TempDir())
+			s := openWith(t, t.TempDir(), direct)
 			st := begin(t, s, journaltest.Origin, 300)
 			before := dump(s)
 			s.commit = tc.commit
@@ -286,7 +286,7 @@ func TestDoubt(t *testing.T) {
 		})
 	}
 	t.Run("and the file is damaged", func(t *testing.T) {
-		s := openSmall(t, t.TempDir())
+		s := openWith(t, t.TempDir(), direct)
 		st := begin(t, s, journaltest.Origin, 300)
 		good := readFile(t, s.path)
 		s.commit = func(tx *bbolt.Tx) error { return errors.Join(tx.Commit(), syscall.EIO) }

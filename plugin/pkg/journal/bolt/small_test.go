@@ -19,14 +19,26 @@ import (
 )
 
 // small settings make steps of a few owners large ones, and files small.
-var small = settings{format: format, limits: limits{owners: 30, octets: 64 << 10, part: 500, growth: 1 << 14, group: 60 << 10}}
+var small = settings{
+	format: format, upgrades: upgrades,
+	limits: limits{owners: 30, octets: 64 << 10, part: 500, growth: 1 << 14, group: 60 << 10, half: 4 * block, waiting: 7},
+}
+
+// direct are small settings without a log: steps are written to the file.
+var direct = func() settings {
+	d := small
+	d.limits.half = 0
+	return d
+}()
 
 // OpenSmall is Open with small settings.
 func OpenSmall(dir string) (*Store, error) { return open(dir, small) }
 
-func openSmall(t testing.TB, dir string) *Store {
+func openSmall(t testing.TB, dir string) *Store { return openWith(t, dir, small) }
+
+func openWith(t testing.TB, dir string, with settings) *Store {
 	t.Helper()
-	s, err := open(dir, small)
+	s, err := open(dir, with)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,15 +87,13 @@ func dumpZone(s *Store, o string) string {
 		fmt.Fprintf(&b, "%q %v %v\n", string(set.Owner), set.RRset, set.Sigs)
 	}
 	// The whole history, from its first serial.
-	s.mu.Lock()
-	r := s.zones[dnsname.Name(o)]
-	s.mu.Unlock()
-	if r.first == r.next {
-		return b.String()
-	}
-	from := r.serial
-	err = s.read(ctx, dnsname.Name(o), func(tx *bbolt.Tx, r *record) error {
-		list, err := r.changes(tx, r.first, r.first+1)
+	var from, to zone.Serial
+	err = s.read(ctx, dnsname.Name(o), func(tx *bbolt.Tx, v *view) error {
+		from, to = v.serial, v.serial
+		if v.first == v.next {
+			return nil
+		}
+		list, err := v.changes(tx, v.first, v.first+1)
 		if err == nil {
 			from = list[0].From
 		}
@@ -93,7 +103,7 @@ func dumpZone(s *Store, o string) string {
 		fmt.Fprintln(&b, "history:", err)
 		return b.String()
 	}
-	for c, err := range s.Changes(ctx, dnsname.Name(o), from, r.serial) {
+	for c, err := range s.Changes(ctx, dnsname.Name(o), from, to) {
 		fmt.Fprintf(&b, "change %d %d %q %v %v %v %v\n", c.From, c.To, c.Who, c.When, c.Removed, c.Added, err)
 	}
 	return b.String()
