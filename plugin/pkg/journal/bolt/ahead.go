@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -45,8 +47,8 @@ func (s *Store) head(origin dnsname.Name) head {
 // failed: if not they are to be written to the file, and the log is not used
 // before that was done. The caller is the writer.
 func (s *Store) logged(group []*job) bool {
-	steps := make([]*delta, 0, len(group))
 	fit := make([]*job, 0, len(group))
+	var unknown []*job
 	s.mu.Lock()
 	session, applied := s.session, s.summary.seq
 	if session == 0 || s.doubt {
@@ -65,13 +67,24 @@ func (s *Store) logged(group []*job) bool {
 		if j.err = j.step.follows(h); j.err != nil {
 			continue
 		}
+		if r := s.zones[j.step.origin]; !s.fit[r.id] {
+			unknown = append(unknown, j)
+		}
 		heads[j.step.origin] = head{j.step.base + 1, j.step.serial}
-		steps = append(steps, &j.step.delta)
 		fit = append(fit, j)
 	}
 	s.mu.Unlock()
+	for _, j := range unknown {
+		if !s.canFollow(j.step.origin) {
+			return false
+		}
+	}
 	if len(fit) == 0 {
 		return true
+	}
+	steps := make([]*delta, len(fit))
+	for i, j := range fit {
+		steps[i] = &j.step.delta
 	}
 	seq := s.seq + 1
 	f := s.log.frame(session, seq, steps)
@@ -124,6 +137,34 @@ func (s *Store) logged(group []*job) bool {
 	return true
 }
 
+// canFollow looks at a zone of which the log has nothing yet: nothing must come
+// between a step in the log and the file but the disk. It tells whether a step of it
+// may go into the log.
+func (s *Store) canFollow(origin dnsname.Name) bool {
+	s.use.RLock()
+	defer s.use.RUnlock()
+	return s.view(func(tx *bbolt.Tx) error {
+		r, err := parseRecord([]byte(origin), tx.Bucket(bucketZones).Get([]byte(origin)))
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		same := r == s.zones[origin]
+		s.mu.Unlock()
+		switch {
+		case !same:
+			return bad("its record is another in the file")
+		case tx.Bucket(bucketData).Bucket(number(r.data)) == nil:
+			return bad("its owners are not there")
+		}
+		if err := r.eachPlace(tx); err != nil {
+			return err
+		}
+		s.fit[r.id] = true
+		return nil
+	}) == nil
+}
+
 // leaveLog has the log not be used until all that is in it, and what failed to be
 // written to it, is of no account. The caller is the writer.
 func (s *Store) leaveLog() {
@@ -166,6 +207,10 @@ func (s *Store) tick() {
 		s.timer = nil
 		return
 	}
+	if s.doubt { // whoever commits next finds out; it may take its time
+		s.timer = nil
+		return
+	}
 	if since := time.Since(s.latest); since < idleTime {
 		s.timer.Reset(idleTime - since)
 		return
@@ -175,7 +220,7 @@ func (s *Store) tick() {
 	_ = s.bring() // it is tried again
 	s.mu.Lock()
 	s.background.Done()
-	if s.closed || len(s.frames) == 0 {
+	if s.closed || s.doubt || len(s.frames) == 0 {
 		s.timer = nil
 		return
 	}

@@ -74,6 +74,9 @@ type Store struct {
 	log   log
 	seq   uint64    // the last that a frame of the log got, even if it could not be written
 	retry time.Time // the log is not used before
+	// fit are the numbers of zones that were looked at before the log took a step of
+	// them.
+	fit map[uint64]bool
 
 	// Of who has disk.
 	cause error // of the doubt

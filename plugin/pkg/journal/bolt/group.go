@@ -129,9 +129,12 @@ func (s *Store) do(j *job) error {
 // take takes the jobs of a group from the queue: all go into the log, or none;
 // s.mu is held.
 func (s *Store) take() []*job {
-	n, octets := 0, 0
-	for n < len(s.queue) && n < groupJobs && (n == 0 || octets+s.queue[n].octets <= s.limits.group &&
-		(s.queue[n].step == nil) == (s.queue[0].step == nil)) {
+	n, octets, most := 0, 0, s.limits.group
+	logged := s.queue[0].step != nil
+	if logged {
+		most = min(most, int(s.limits.half/2))
+	}
+	for n < len(s.queue) && n < groupJobs && (n == 0 || octets+s.queue[n].octets <= most && (s.queue[n].step != nil) == logged) {
 		octets += s.queue[n].octets
 		s.queue[n].queued = false
 		n++

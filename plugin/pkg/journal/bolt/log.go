@@ -63,11 +63,21 @@ type log struct {
 	path string
 	half int64 // octets of a half
 
-	file   *os.File // nil if it is not open
-	active int      // the half that is appended to
-	end    int64    // of the frames in it
-	last   [2]uint64
+	file   *os.File  // nil if it is not open
+	active int       // the half that is appended to
+	end    int64     // of the frames in it
+	last   [2]uint64 // the last frames of both halves
 	buf    []byte
+	// write is what writes a frame and has the disk sync it; tests have it fail.
+	write func(f *os.File, b []byte, at int64) error
+}
+
+// writeSynced writes to a file and has the disk sync it.
+func writeSynced(f *os.File, b []byte, at int64) error {
+	if _, err := f.WriteAt(b, at); err != nil {
+		return err
+	}
+	return os.NewSyscallError("fdatasync", syncData(f))
 }
 
 // open opens the file, which holds frames that count.
@@ -232,11 +242,8 @@ func frameSum(head, body []byte) uint64 {
 
 // append writes a frame that there is room for, and has the disk sync it.
 func (l *log) append(frame []byte, seq uint64) error {
-	if _, err := l.file.WriteAt(frame, block+int64(l.active)*l.half+l.end); err != nil {
+	if err := l.write(l.file, frame, block+int64(l.active)*l.half+l.end); err != nil {
 		return err
-	}
-	if err := syncData(l.file); err != nil {
-		return os.NewSyscallError("fdatasync", err)
 	}
 	l.end += int64(len(frame))
 	l.last[l.active] = seq

@@ -94,8 +94,8 @@ func open(dir string, with settings) (*Store, error) {
 	}
 	s := &Store{path: filepath.Join(dir, fileName), settings: with, building: make(map[uint64]bool), commit: (*bbolt.Tx).Commit}
 	s.idle.L = &s.mu
-	s.ahead = make(map[dnsname.Name][]*delta)
-	s.log = log{path: filepath.Join(dir, logName), half: with.limits.half}
+	s.ahead, s.fit = make(map[dnsname.Name][]*delta), make(map[uint64]bool)
+	s.log = log{path: filepath.Join(dir, logName), half: with.limits.half, write: writeSynced}
 	if err := s.create(filepath.Join(dir, tempName)); err != nil {
 		return nil, err
 	}

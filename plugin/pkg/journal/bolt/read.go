@@ -65,6 +65,19 @@ func (r *record) stored(c *bbolt.Cursor, at uint64) (key, value []byte, err erro
 	return k, v, nil
 }
 
+// eachPlace looks that all changesets that the file should have are there.
+func (r *record) eachPlace(tx *bbolt.Tx) error {
+	c := tx.Bucket(bucketHistory).Cursor()
+	k, _ := c.Seek(place{zone: r.id, at: r.first}.key())
+	for at := r.first; at < r.next; at++ {
+		if p, ok := parsePlace(k); !ok || p.zone != r.id || p.at != at {
+			return bad("changeset %d of its history is not there", at)
+		}
+		k, _ = c.Next()
+	}
+	return nil
+}
+
 // eachOwner goes through the owners of a zone that are in the file until f gives
 // false, and then compares them with what the record says.
 func (r *record) eachOwner(ctx context.Context, tx *bbolt.Tx, f func(key, value []byte) bool) error {
