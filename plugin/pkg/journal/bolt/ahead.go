@@ -187,7 +187,7 @@ func (s *Store) nextSession() uint64 {
 		s.retry = time.Now().Add(retryTime)
 		return 0
 	}
-	return newSession()
+	return s.log.newSession()
 }
 
 // watch has what is ahead be brought into the file when no step comes for a time;

@@ -320,3 +320,8 @@ func TestDoubt(t *testing.T) {
 		}
 	})
 }
+
+// swapLog has what is written to the log go to another file.
+func swapLog(t *testing.T, s *Store, other string, flags int) (back func()) {
+	return journaltest.Swap(t, s.log.path, other, flags)
+}

@@ -24,14 +24,14 @@ import (
 // binary:
 //
 //	file:   head | nothing, to the end of the block | half | half
-//	head:   "trustdns log" and a zero (13) | form (1) | zero (2) | octets of a half (8) | xxhash64 of all before (8)
+//	head:   "trustdns log" (12) | form (4) | octets of a half (8) | number of the file (4) | xxhash64 of all before (8)
 //	half:   frames, each from the start of a block
 //	frame:  "tdlg" (4) | octets of the body (4) | session (8) | sequence number (8) | xxhash64 of all before and the body (8) | body
 //	body:   n steps: delta.append
 //
 // A frame is what was appended at once and synced before the next. Its session is
-// a number of chance that the summary in the other file has too: frames of
-// other sessions mean nothing. In a session each frame has the next number, and
+// a number of chance, the upper half of it that of the file, that the summary in
+// the other file has too: frames of other sessions mean nothing. In a session each frame has the next number, and
 // the summary says up to which all is in the other file. So what there is to do
 // at a start are the frames of the session with the next numbers, wherever they
 // stand. If one is missing, nobody can have appended another after it.
@@ -42,9 +42,9 @@ const (
 	logName     = "zones.log"
 	logTempName = "zones.log.new" // a log that is being made
 
-	logMagic   = "trustdns log\x00"
+	logMagic   = "trustdns log"
 	logForm    = 1
-	headSize   = 13 + 1 + 2 + 8 + sumSize
+	headSize   = 12 + 4 + 8 + 4 + sumSize
 	frameMagic = 0x676c6474 // "tdlg"
 	frameHead  = 4 + 4 + 8 + 8 + sumSize
 	// block is what disks write whole, or a multiple of it.
@@ -56,6 +56,7 @@ var (
 	errNoLog    = errors.New("it is not there")
 	errLogHead  = errors.New("its head is malformed")
 	errLogShort = errors.New("it was cut off")
+	errLogOther = errors.New("it is of another store")
 )
 
 // log is the file, and where the next frame goes. Only the writer uses it.
@@ -64,6 +65,7 @@ type log struct {
 	half int64 // octets of a half
 
 	file   *os.File  // nil if it is not open
+	number uint32    // of the file
 	active int       // the half that is appended to
 	end    int64     // of the frames in it
 	last   [2]uint64 // the last frames of both halves
@@ -110,8 +112,9 @@ func (l *log) prepare() error {
 		}
 	}
 	if l.file != nil {
-		half, size, err := readHead(l.file)
-		if err == nil && half == l.half && size == block+2*half {
+		h, err := readHead(l.file)
+		if err == nil && h.half == l.half && h.size == block+2*h.half {
+			l.number = h.number
 			return nil
 		}
 		if errors.Is(err, journal.ErrForeign) || errors.Is(err, journal.ErrNewer) {
@@ -132,11 +135,13 @@ func (l *log) make() (err error) {
 	if err != nil {
 		return err
 	}
+	number := rand.Uint32()
 	head := make([]byte, block)
 	copy(head, logMagic)
-	head[13] = logForm
+	binary.LittleEndian.PutUint32(head[12:], logForm)
 	binary.LittleEndian.PutUint64(head[16:], uint64(l.half))
-	binary.LittleEndian.PutUint64(head[24:], xxhash.Sum64(head[:24]))
+	binary.LittleEndian.PutUint32(head[24:], number)
+	binary.LittleEndian.PutUint64(head[28:], xxhash.Sum64(head[:28]))
 	_, err = f.Write(head)
 	zeros := make([]byte, min(l.half, 1<<20))
 	for left := 2 * l.half; err == nil && left > 0; {
@@ -156,39 +161,45 @@ func (l *log) make() (err error) {
 	if err != nil {
 		return errors.Join(err, f.Close(), removed(temp))
 	}
-	l.file = f
+	l.file, l.number = f, number
 	return nil
 }
 
-// readHead reads what the file says of itself. An empty file has no half.
-func readHead(f *os.File) (half, size int64, err error) {
+// logHead is what the file says of itself.
+type logHead struct {
+	half, size int64
+	number     uint32
+}
+
+// readHead reads the head. An empty file has no half.
+func readHead(f *os.File) (h logHead, err error) {
 	info, err := f.Stat()
 	if err != nil || info.Size() == 0 {
-		return 0, 0, err
+		return h, err
 	}
 	b := make([]byte, headSize)
 	n, err := f.ReadAt(b, 0)
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
-		return 0, 0, err
-	case n < len(b) || string(b[:13]) != logMagic:
-		return 0, 0, journal.ErrForeign
-	case xxhash.Sum64(b[:24]) != binary.LittleEndian.Uint64(b[24:]):
-		return 0, 0, errLogHead
-	case b[13] > logForm:
-		return 0, 0, journal.ErrNewer
+		return h, err
+	case n < len(b) || string(b[:12]) != logMagic:
+		return h, journal.ErrForeign
+	case xxhash.Sum64(b[:28]) != binary.LittleEndian.Uint64(b[28:]):
+		return h, errLogHead
+	case binary.LittleEndian.Uint32(b[12:]) > logForm:
+		return h, journal.ErrNewer
 	}
-	half = int64(binary.LittleEndian.Uint64(b[16:]))
-	if half <= 0 || half > 1<<30 || half%block != 0 {
-		return 0, 0, errLogHead
+	h = logHead{int64(binary.LittleEndian.Uint64(b[16:])), info.Size(), binary.LittleEndian.Uint32(b[24:])}
+	if h.half <= 0 || h.half > 1<<30 || h.half%block != 0 {
+		return h, errLogHead
 	}
-	return half, info.Size(), nil
+	return h, nil
 }
 
 // newSession draws the number of a session.
-func newSession() uint64 {
+func (l *log) newSession() uint64 {
 	for {
-		if n := rand.Uint64(); n != 0 {
+		if n := uint64(l.number)<<32 | uint64(rand.Uint32()); n != 0 {
 			return n
 		}
 	}
@@ -275,17 +286,19 @@ func parseFrame(b []byte, session uint64) (seq uint64, body []byte, ok bool) {
 
 // read gives the frames of a session after one, in order.
 func (l *log) read(session, applied uint64) ([]frame, error) {
-	half, size, err := readHead(l.file)
-	if err != nil || size == 0 {
+	h, err := readHead(l.file)
+	switch {
+	case err != nil || h.size == 0:
 		return nil, err // an empty one: somebody means to go on without it
-	}
-	if size < block+2*half {
+	case h.size < block+2*h.half:
 		return nil, errLogShort
+	case h.number != uint32(session>>32):
+		return nil, errLogOther
 	}
 	var found []frame
-	b := make([]byte, half)
+	b := make([]byte, h.half)
 	for i := range int64(2) {
-		if _, err := l.file.ReadAt(b, block+i*half); err != nil {
+		if _, err := l.file.ReadAt(b, block+i*h.half); err != nil {
 			return nil, err
 		}
 		for at := 0; at < len(b); at += block {
