@@ -511,6 +511,28 @@ func TestLogRefuses(t *testing.T) {
 	}
 }
 
+// TestGivenUpInTime has the log fail when it has written a step, and nobody wait
+// for it any more: it was refused, so it does not come back.
+func TestGivenUpInTime(t *testing.T) {
+	s := openSmall(t, t.TempDir())
+	st := begin(t, s, journaltest.Origin, 3)
+	if err := advance(t, s, st, nil); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	s.log.write = func(f *os.File, b []byte, at int64) error {
+		cancel()
+		return errors.Join(writeSynced(f, b, at), syscall.EIO)
+	}
+	next, c := journaltest.Change(t, st.Snapshot, st.Snapshot.Serial()+1, nil)
+	if _, err := s.Commit(ctx, journaltest.Origin, journal.Commit{Base: st.Revision, Next: next, Change: c}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	s.log.write = writeSynced
+	sameAfterCrash(t, s, "given up")
+	goesOn(t, s, st, dump(s))
+}
+
 // TestNoLog has no log be made: commits go to the file.
 func TestNoLog(t *testing.T) {
 	dir := t.TempDir()
