@@ -86,11 +86,15 @@ func pending(s *Store) int {
 	return s.waiting
 }
 
-// stop has no checkpoint begin but those that cannot be helped.
+// stop has no checkpoint begin but those that cannot be helped, until one is made.
 func stop(s *Store) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failing = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.timer = time.AfterFunc(time.Hour, func() {})
 }
 
 // text is an edit of a host.
@@ -163,8 +167,8 @@ func TestOneAppend(t *testing.T) {
 // TestAhead reads a zone whose steps are in the log, in all ways.
 func TestAhead(t *testing.T) {
 	s := openSmall(t, t.TempDir())
-	stop(s)
 	st := begin(t, s, journaltest.Origin, 20)
+	stop(s)
 	history := journal.History{Depth: 4, Octets: 1 << 20}
 	step := func(edit func(*zone.Txn) error, n journal.Notes) {
 		t.Helper()
@@ -826,9 +830,9 @@ func fastDir(t testing.TB) string {
 // hold what was there before the last append, or all.
 func TestLogDamage(t *testing.T) {
 	s := openSmall(t, t.TempDir())
-	stop(s)
 	st := begin(t, s, journaltest.Origin, 12)
 	b := begin(t, s, "\x01b\x00", 3)
+	stop(s)
 	var versions []string
 	for i := range 5 {
 		versions = append(versions, dump(s))
@@ -991,8 +995,8 @@ func TestReadersAndWriters(t *testing.T) {
 // FuzzLog has any octets stand anywhere in a log, as FuzzOpen has in a file.
 func FuzzLog(f *testing.F) {
 	s := openSmall(f, f.TempDir())
-	stop(s)
 	st := begin(f, s, journaltest.Origin, 12)
+	stop(s)
 	versions := []string{dump(s)}
 	for range 4 {
 		if err := advance(f, s, st, nil); err != nil {

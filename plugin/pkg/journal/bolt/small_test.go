@@ -34,6 +34,9 @@ var direct = func() settings {
 // OpenSmall is Open with small settings.
 func OpenSmall(dir string) (*Store, error) { return open(dir, small) }
 
+// WriteSynced is what the log is written by.
+var WriteSynced = writeSynced
+
 func openSmall(t testing.TB, dir string) *Store { return openWith(t, dir, small) }
 
 func openWith(t testing.TB, dir string, with settings) *Store {
