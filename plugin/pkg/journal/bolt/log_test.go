@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -284,9 +285,10 @@ func TestIdle(t *testing.T) {
 			t.Errorf("%d steps wait", pending(s))
 		}
 		// A disk that is full for some time.
-		full := true
+		var full atomic.Bool
+		full.Store(true)
 		s.commit = func(tx *bbolt.Tx) error {
-			if full {
+			if full.Load() {
 				return syscall.ENOSPC
 			}
 			return tx.Commit()
@@ -298,7 +300,7 @@ func TestIdle(t *testing.T) {
 		if pending(s) != 1 {
 			t.Errorf("%d steps wait", pending(s))
 		}
-		full = false
+		full.Store(false)
 		time.Sleep(2 * idleTime)
 		synctest.Wait()
 		if pending(s) != 0 {
@@ -431,88 +433,6 @@ func TestCheckpointInDoubt(t *testing.T) {
 			t.Errorf("there is\n%s\nwant\n%s", got, want)
 		}
 	})
-}
-
-// TestLogRefuses has the log not be written, in ways that need no rights and such
-// as only a hook gives: commits go to the file, and what failed in the log never
-// comes back.
-func TestLogRefuses(t *testing.T) {
-	readOnly := filepath.Join(t.TempDir(), "read-only")
-	writeFile(t, readOnly, make([]byte, 1<<20))
-	hook := func(write func(*Store, *os.File, []byte, int64) error) func(*testing.T, *Store) func() {
-		return func(_ *testing.T, s *Store) func() {
-			s.log.write = func(f *os.File, b []byte, at int64) error { return write(s, f, b, at) }
-			return func() { s.log.write = writeSynced }
-		}
-	}
-	for _, tc := range []struct {
-		name string
-		fail func(t *testing.T, s *Store) (back func())
-	}{
-		{"no room", func(t *testing.T, s *Store) func() { return swapLog(t, s, "/dev/full", syscall.O_RDWR) }},
-		{"not for writing", func(t *testing.T, s *Store) func() { return swapLog(t, s, readOnly, syscall.O_RDONLY) }},
-		{"the sync fails", func(t *testing.T, s *Store) func() { return swapLog(t, s, "/dev/null", syscall.O_RDWR) }},
-		{"it was written, and the sync fails", hook(func(_ *Store, f *os.File, b []byte, at int64) error {
-			return errors.Join(writeSynced(f, b, at), syscall.EIO)
-		})},
-		{"a part was written", hook(func(_ *Store, f *os.File, b []byte, at int64) error {
-			return errors.Join(writeSynced(f, b[:100], at), syscall.EIO)
-		})},
-	} {
-		for _, file := range []string{"and the file does not", "and the file refuses too"} {
-			t.Run(tc.name+" "+file, func(t *testing.T) {
-				s := openSmall(t, t.TempDir())
-				st := begin(t, s, journaltest.Origin, 20)
-				for i := range 9 {
-					if err := advance(t, s, st, text(i, "%d", i)); err != nil {
-						t.Fatal(err)
-					}
-				}
-				back := tc.fail(t, s)
-				if file == "and the file refuses too" {
-					if err := s.bring(); err != nil {
-						t.Fatal(err)
-					}
-					s.disk.Lock()
-					s.commit = func(*bbolt.Tx) error { return syscall.ENOSPC }
-					s.disk.Unlock()
-					want := dump(s)
-					for range 3 {
-						if err := advance(t, s, st, text(1, "never")); !errors.Is(err, syscall.ENOSPC) {
-							t.Fatal(err)
-						}
-					}
-					if got := dump(s); got != want {
-						t.Fatalf("there is\n%s\nwant\n%s", got, want)
-					}
-					s.disk.Lock()
-					s.commit = (*bbolt.Tx).Commit
-					s.disk.Unlock()
-				}
-				for i := range 3 {
-					if err := advance(t, s, st, text(i, "to the file %d", i)); err != nil {
-						t.Fatal(err)
-					}
-					if s.session != 0 || pending(s) != 0 {
-						t.Fatal("the log is in use")
-					}
-				}
-				back()
-				sameAfterCrash(t, s, "the log refuses")
-				s.retry = time.Time{}
-				for i := range 20 {
-					if err := advance(t, s, st, text(i%20, "again %d", i)); err != nil {
-						t.Fatal(err)
-					}
-					sameAfterCrash(t, s, "the log is back")
-				}
-				if s.session == 0 {
-					t.Error("the log is not in use again")
-				}
-				goesOn(t, s, st, dump(s))
-			})
-		}
-	}
 }
 
 // TestGivenUpInTime has the log fail when it has written a step, and nobody wait

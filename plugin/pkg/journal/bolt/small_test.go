@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -134,6 +135,30 @@ func begin(t testing.TB, s *Store, origin dnsname.Name, hosts int) *journal.Stat
 		t.Fatal(err)
 	}
 	return &journal.State{Revision: rev, Snapshot: snap}
+}
+
+// goesOn looks that a store holds that, and takes commits, now and after it was
+// opened again.
+func goesOn(t *testing.T, s *Store, st *journal.State, want string) {
+	t.Helper()
+	if got := dump(s); got != want {
+		t.Fatalf("found\n%s\nwant\n%s", got, want)
+	}
+	for i := range 5 {
+		if err := advance(t, s, st, journaltest.AddText(journaltest.Origin, i, fmt.Sprint("goes on ", st.Revision))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want = dump(s)
+	closeStore(t, s)
+	s = openSmall(t, filepath.Dir(s.path))
+	if got := dump(s); got != want {
+		t.Fatalf("opened again: found\n%s\nwant\n%s", got, want)
+	}
+	if err := advance(t, s, st, nil); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
 }
 
 func readFile(t testing.TB, path string) []byte {
