@@ -180,7 +180,7 @@ func TestPolicyOfRequests(t *testing.T) {
 		{"selfsub", "grant *.example.org selfsub", "h.example.org.", false, "a.h.example.org. 60 A 192.0.2.2", "h2.example.org. 60 A 192.0.2.2", "h2.example.org. A: no line grants it"},
 		{"U43: selfwild", "grant k.example.org selfwild", "k.example.org.", false, "a.k.example.org. 60 A 192.0.2.2", "k.example.org. 60 A 192.0.2.2", "k.example.org. A: no line grants it"},
 		{"deny first", "deny any name www.example.org\ngrant k.example.org zonesub", "k.example.org.", false, "w.example.org. 60 A 192.0.2.2", "www.example.org. 60 A 192.0.2.2", "www.example.org. A: deny any name www.example.org."},
-		{"SOA needs a word of its own", "grant k.example.org zonesub\n", "k.example.org.", false, "b.example.org. 60 DS 1 13 2 AA", "example.org. 60 SOA a b 99 1 1 1 1", "example.org. SOA: no line grants it"},
+		{"SOA needs a word of its own", "grant k.example.org zonesub\n", "k.example.org.", false, "b.example.org. 60 CAA 0 issue \"ca.example\"", "example.org. 60 SOA a b 99 1 1 1 1", "example.org. SOA: no line grants it"},
 		{"tcp for a proto tcp", "grant k.example.org zonesub\nproto tcp", "k.example.org.", true, "b.example.org. 60 A 192.0.2.2", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
