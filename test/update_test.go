@@ -363,7 +363,7 @@ var updateCases = []struct {
 	{"U46: class CH", []updateStep{{want: "REFUSED 10", change: func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }}}},
 	{"U46: class NONE", []updateStep{{want: "REFUSED 10", change: func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassNONE }}}},
 	{"types of all kinds", []updateStep{
-		{lines: "add @ 60 CDS 1 13 2 AABB; add @ 60 CDNSKEY 257 3 13 AAAA; add d 60 NS ns1; add d 60 DS 1 13 2 AABB; add _443._tcp 60 TLSA 3 1 1 AABB; add s 60 SVCB 1 . alpn=h2", want: "NOERROR 11"},
+		{lines: "add @ 60 CDS 1 13 254 AABB; add @ 60 CDNSKEY 257 3 13 AAAA; add d 60 NS ns1; add d 60 DS 1 13 254 AABB; add _443._tcp 60 TLSA 3 1 1 AABB; add s 60 SVCB 1 . alpn=h2", want: "NOERROR 11"},
 		{
 			lines: "add s 60 HTTPS 1 . port=443; add _s._tcp 60 SRV 1 2 3 www; add h 60 DHCID AAIBY2/AuCccgoJbsaxcQc9TUapptP69lOjxfNuVAA2kjEA=; add h 60 TYPE65280 \\# 2 0102; add h 60 TXT \"\"",
 			want:  "NOERROR 12", has: map[string]string{"h TXT": `60:""`, "_443._tcp TLSA": "60:3 1 1 aabb", "s HTTPS": `60:1 . port="443"`},
