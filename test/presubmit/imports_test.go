@@ -61,6 +61,7 @@ var subjects = map[string]subject{
 	"topology": {drivers: 2, unknown: noSockets},
 	"pool":     {own: []string{"health", "topology"}, unknown: noSockets},
 
+	"lease":   {own: []string{"dnsname", "rrset"}, unknown: noHost, noClock: true},
 	"ddns":    {own: values, unknown: noClient, noClock: true},
 	"journal": {own: values, drivers: 1, unknown: noSockets},
 	"signer":  {own: values, miekg: []string{"*"}, unknown: noSockets, noClock: true},
@@ -76,7 +77,7 @@ var subjects = map[string]subject{
 	"journal/etcd":        {own: append([]string{"journal"}, values...), drivers: 1},
 	"journal/journaltest": {own: append([]string{"journal"}, values...), drivers: 1},
 
-	"zonedb": {own: append([]string{"journal", "journal/bolt", "journal/memory", "feed", "zonefile"}, values...), drivers: 1},
+	"zonedb": {own: append([]string{"journal", "journal/bolt", "journal/memory", "feed", "lease", "zonefile"}, values...), drivers: 1},
 }
 
 // clockNames are what package time offers to those who look at the clock.

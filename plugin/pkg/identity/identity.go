@@ -27,6 +27,13 @@ type Identity struct {
 	// final dot: "hmac-sha256.".
 	Algorithm string
 
+	// MAC is the signature of the request, in octets. With Signed, the time at which
+	// it was made, in seconds since 1970, and Fudge, the seconds that clocks may
+	// differ by (RFC 8945 §4.2), it tells requests that come again.
+	MAC    string
+	Signed uint64
+	Fudge  uint16
+
 	// Address is where the request came from, an IPv4 address in its own form.
 	// It is the zero value if that is not known.
 	Address netip.AddrPort

@@ -3,7 +3,6 @@ package zone
 import (
 	"encoding/binary"
 	"iter"
-	"maps"
 	"slices"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
@@ -17,22 +16,46 @@ import (
 type Txn struct {
 	contents
 	base    *Snapshot
-	touched map[string]struct{} // keys of the owners changed, perhaps back
+	touched []string // keys of the owners changed, perhaps back; some more than once
 }
 
 // Begin starts a transaction on this version of the zone.
 func (s *Snapshot) Begin() *Txn {
-	return &Txn{contents: s.contents, base: s, touched: make(map[string]struct{})}
+	return &Txn{contents: s.contents, base: s}
 }
 
 // Savepoint is a state of a Txn to come back to.
-type Savepoint struct{ contents }
+type Savepoint struct {
+	contents
+	touched int
+}
 
 // Savepoint marks the present state. It costs nothing.
-func (t *Txn) Savepoint() Savepoint { return Savepoint{t.contents} }
+func (t *Txn) Savepoint() Savepoint { return Savepoint{t.contents, len(t.touched)} }
 
 // Rollback undoes what was done since p was taken from this Txn.
-func (t *Txn) Rollback(p Savepoint) { t.contents = p.contents }
+func (t *Txn) Rollback(p Savepoint) {
+	t.contents = p.contents
+	t.touched = append(t.touched, t.touched[p.touched:]...) // that is a change, too
+}
+
+// Touched goes through the owners that were changed since p, perhaps back, in
+// lower case. One may come more than once.
+func (t *Txn) Touched(p Savepoint) iter.Seq[dnsname.Name] {
+	return func(yield func(dnsname.Name) bool) {
+		for _, k := range t.touched[p.touched:] {
+			if !yield(dnsname.FromKey(k, t.base.origin).Fold()) {
+				return
+			}
+		}
+	}
+}
+
+// ChangedSince tells whether the records differ from those at p.
+func (t *Txn) ChangedSince(p Savepoint) bool { return t.differs(&p.contents, t.touched[p.touched:]) }
+
+// Origin gives the name of the zone.
+func (t *Txn) Origin() dnsname.Name { return t.base.origin }
 
 // sets gives the RRsets of an owner in a slice of the caller's.
 func (c *contents) sets(key []byte) []Set {
@@ -199,7 +222,7 @@ func (t *Txn) RemoveName(owner dnsname.Name) bool {
 // store puts the sets of an owner into the index, where they belong. The letter
 // case of an owner is that of its first record.
 func (t *Txn) store(owner dnsname.Name, key []byte, sets []Set) {
-	t.touched[string(key)] = struct{}{}
+	t.touched = append(t.touched, string(key))
 	sets = slices.DeleteFunc(sets, func(s Set) bool { return s.IsEmpty() && s.Sigs.IsEmpty() })
 	var denials []Set
 	if i, ok := place(sets, rrset.TypeNSEC3); ok {
@@ -241,14 +264,31 @@ func (t *Txn) Records() int { return t.records }
 
 // Changed tells whether the records differ from those of the version that the
 // transaction began from.
-func (t *Txn) Changed() bool {
-	for key := range t.touched {
-		before, now := t.base.sets([]byte(key)), t.sets([]byte(key))
+func (t *Txn) Changed() bool { return t.differs(&t.base.contents, t.touched) }
+
+// differs tells whether the owners with these keys have other records than in c.
+func (t *Txn) differs(c *contents, keys []string) bool {
+	for _, k := range keys {
+		key := []byte(k)
+		if c.same(&t.contents, key) {
+			continue
+		}
+		before, now := c.sets(key), t.sets(key)
 		if len(subtract("", before, now)) > 0 || len(subtract("", now, before)) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// same tells whether an owner is stored in the same way in two contents; then it
+// has the same records.
+func (c *contents) same(o *contents, key []byte) bool {
+	n, in := c.names.Get(key)
+	on, oin := o.names.Get(key)
+	h, hin := c.hashes.Get(key)
+	oh, ohin := o.hashes.Get(key)
+	return in == oin && n == on && hin == ohin && h == oh
 }
 
 // Serial gives the serial of the SOA record as it is now; ok is false if there
@@ -290,5 +330,6 @@ func (t *Txn) Commit() (*Snapshot, Changeset, error) {
 	if err != nil {
 		return nil, Changeset{}, err
 	}
-	return next, difference(t.base, next, slices.Sorted(maps.Keys(t.touched))), nil
+	slices.Sort(t.touched)
+	return next, difference(t.base, next, slices.Compact(t.touched)), nil
 }

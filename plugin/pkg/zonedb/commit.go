@@ -8,7 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/lease"
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
@@ -30,46 +33,92 @@ const (
 // was not the one it started from.
 const maxConflicts = 5
 
+// maxDue is how many owners of leases that have ended are looked after in one
+// commit.
+const maxDue = 4096
+
+// Edit is what a request changes a zone with: its records, and the leases of
+// records that are to go by themselves (RFC 9664). It holds the present version
+// and the edits before it in the same commit, and is valid until the function
+// that it is given to returns.
+type Edit struct {
+	*zone.Txn
+	leases *lease.Txn
+	now    time.Time
+}
+
+// Lease makes a record of the zone go after that many seconds, whatever it had
+// before; the end is at a whole second, and no earlier. It gives false, and does
+// nothing, if there is no such record, or it is one that must stay: the SOA or an
+// NS record of the apex. RRSIGs have none.
+func (e *Edit) Lease(owner dnsname.Name, typ uint16, rdata string, seconds uint32) bool {
+	set, ok := e.Get(owner, typ)
+	apex := len(owner) == len(e.Origin())
+	if !ok || !set.Contains(rdata) || apex && (typ == rrset.TypeSOA || typ == rrset.TypeNS) {
+		return false
+	}
+	e.leases.Set(owner, typ, rdata, e.now.Add(time.Second-1).Unix()+int64(seconds))
+	return true
+}
+
+// Stay takes the lease of a record away, and tells whether it had one.
+func (e *Edit) Stay(owner dnsname.Name, typ uint16, rdata string) bool {
+	return e.leases.Clear(owner, typ, rdata)
+}
+
+// Result is what came of an edit.
+type Result struct {
+	// Change is that of the whole commit, and empty if the commit changed nothing.
+	// The records of edits made one commit are one changeset.
+	Change zone.Changeset
+	// Serial is the one after the edit, and Changed tells whether it is another than
+	// before. Each edit of a commit that changes records has a serial of its own.
+	Serial  zone.Serial
+	Changed bool
+	// Batch is how many edits the commit was tried for, in the result of the first of
+	// them, and 0 in the others.
+	Batch int
+}
+
 // request is an edit that waits for its commit.
 type request struct {
 	who  string
-	edit func(*zone.Txn) error
+	edit func(*Edit) error
 	done chan struct{} // closed when the rest is set
-	made zone.Changeset
-	err  error
+	Result
+	err error
 }
 
-// Apply changes the zone. edit is called with a transaction that holds the
-// present version and the edits before it in the same commit; it may be called
-// again if a commit has to be repeated, and must not call methods of the zone.
-// Concurrent edits are joined to one commit; one that gives an error is undone
-// alone, and the error is what Apply gives.
+// Apply changes the zone. edit may be called again if a commit has to be repeated,
+// and must not call methods of the zone. Concurrent edits are joined to one
+// commit; one that gives an error is undone alone, and the error is what Apply
+// gives.
 //
-// When Apply returns without an error, the change is durable and visible. The
-// changeset is that of the whole commit, and empty if the commit changed nothing;
-// then the serial stays. The records of edits made one commit are one changeset. A change that sets no later serial gets one by the
-// policy. who is kept in the history. An error of the store wraps what the system
-// gave, and nothing was changed; ErrNotLoaded, ErrBusy and ErrRecords are others,
-// and journal.ErrClosed if no lease holds the zone. A context that ends before the edit is made gives its error.
-func (z *Zone) Apply(ctx context.Context, who string, edit func(*zone.Txn) error) (zone.Changeset, error) {
+// When Apply returns without an error, the change is durable and visible. An edit
+// that changes records and sets no later serial gets one by the policy; if it
+// changes none, the serial stays. who is kept in the history. An error of the
+// store wraps what the system gave, and nothing was changed; ErrNotLoaded,
+// ErrBusy and ErrRecords are others, and journal.ErrClosed if no lease holds the
+// zone. A context that ends before the edit is made gives its error.
+func (z *Zone) Apply(ctx context.Context, who string, edit func(*Edit) error) (Result, error) {
 	r := &request{who: who, edit: edit, done: make(chan struct{})}
 	z.queueMu.Lock()
 	if len(z.queue) == maxQueue {
 		z.queueMu.Unlock()
-		return zone.Changeset{}, ErrBusy
+		return Result{}, ErrBusy
 	}
 	z.queue = append(z.queue, r)
 	z.queueMu.Unlock()
 	for {
 		select {
 		case <-r.done:
-			return r.made, r.err
+			return r.Result, r.err
 		case <-ctx.Done():
 			if z.giveUp(r) {
-				return zone.Changeset{}, ctx.Err()
+				return Result{}, ctx.Err()
 			}
 			<-r.done
-			return r.made, r.err
+			return r.Result, r.err
 		case z.writer <- struct{}{}: // whoever gets here works for all who wait
 			z.batch(z.next())
 			<-z.writer
@@ -110,9 +159,13 @@ func (z *Zone) batch(batch []*request) {
 		}
 		return
 	}
+	batch[0].Batch = len(batch)
 	for _, r := range batch {
+		if err != nil { // what the others have seen of each other is not so
+			r.Changed, r.err = false, err
+		}
 		if r.err == nil {
-			r.made, r.err = change, err
+			r.Change = change
 		}
 		close(r.done)
 	}
@@ -127,11 +180,14 @@ func (z *Zone) batch(batch []*request) {
 // nil afterwards, or why there is none.
 func (z *Zone) commitBatch(batch []*request) (zone.Changeset, error) {
 	for range maxConflicts {
-		next, change, err := z.edit(batch)
-		if err != nil || change.IsEmpty() {
-			return zone.Changeset{}, err
+		if z.closed {
+			return zone.Changeset{}, journal.ErrClosed
 		}
-		err = z.step(journal.Commit{Next: next, Change: change})
+		base := z.current.Load()
+		if base == nil {
+			return zone.Changeset{}, ErrNotLoaded
+		}
+		change, err := z.commit(base, batch, maxDue)
 		if !errors.Is(err, journal.ErrConflict) {
 			return change, err
 		}
@@ -142,49 +198,102 @@ func (z *Zone) commitBatch(batch []*request) (zone.Changeset, error) {
 	return zone.Changeset{}, fmt.Errorf("%w, %d times", journal.ErrConflict, maxConflicts)
 }
 
-// edit makes the edits of a batch one version.
-func (z *Zone) edit(batch []*request) (*zone.Snapshot, zone.Changeset, error) {
-	base := z.current.Load()
-	switch {
-	case z.closed:
-		return nil, zone.Changeset{}, journal.ErrClosed
-	case base == nil:
-		return nil, zone.Changeset{}, ErrNotLoaded
-	}
+// commit makes one commit of edits and of the leases that have ended, of no more
+// than so many owners; the token of the writer is held.
+func (z *Zone) commit(base *zone.Snapshot, batch []*request, due int) (zone.Changeset, error) {
 	spec := z.Spec()
-	txn := base.Begin()
+	e := &Edit{Txn: base.Begin(), leases: z.expiry.Begin(), now: z.db.now()}
 	var who []string
+	start := e.Savepoint()
+	ended := e.end(z.expiry.Due(e.now.Unix(), due))
+	if ended > 0 {
+		if err := e.finish(start, base.Serial(), &spec); err != nil {
+			return zone.Changeset{}, err
+		}
+		who = append(who, "lease")
+	}
 	for _, r := range batch {
-		point := txn.Savepoint()
-		r.err = r.edit(txn)
-		if _, ok := txn.Serial(); r.err == nil && !ok {
-			r.err = zone.ErrNoSOA
-		}
-		if limit := spec.Options.MaxRecords; r.err == nil && limit > 0 && txn.Records() > max(limit, base.Records()) {
-			r.err = ErrRecords
-		}
-		switch {
-		case r.err != nil:
-			txn.Rollback(point)
-		case !slices.Contains(who, r.who):
+		z.try(e, r, base, &spec)
+		if r.err == nil && r.Changed && !slices.Contains(who, r.who) {
 			who = append(who, r.who)
 		}
 	}
-	if !txn.Changed() {
-		return nil, zone.Changeset{}, nil
-	}
-	now := time.Now()
-	if s, ok := txn.Serial(); !ok || !s.After(base.Serial()) {
-		if err := txn.SetSerial(spec.Serial.Next(base.Serial(), now)); err != nil {
-			return nil, zone.Changeset{}, noZoneError{err}
+	notes := e.leases.Notes()
+	c := journal.Commit{Next: base, Notes: notes}
+	switch {
+	case e.Changed():
+		var err error
+		if c.Next, c.Change, err = e.Commit(); err != nil {
+			return zone.Changeset{}, noZoneError{err}
 		}
+		c.Change.Who, c.Change.When = strings.Join(who, " "), time.Now()
+	case len(notes) == 0:
+		return zone.Changeset{}, nil
 	}
-	next, change, err := txn.Commit()
-	if err != nil {
-		return nil, zone.Changeset{}, noZoneError{err}
+	if err := z.step(c); err != nil {
+		return zone.Changeset{}, err
 	}
-	change.Who, change.When = strings.Join(who, " "), now
-	return next, change, nil
+	e.leases.Commit()
+	z.expired.Add(uint64(ended))
+	z.arm()
+	return c.Change, nil
+}
+
+// try makes one edit; if there is an error of it, it is undone.
+func (z *Zone) try(e *Edit, r *request, base *zone.Snapshot, spec *Spec) {
+	point, leased := e.Savepoint(), e.leases.Savepoint()
+	before, _ := e.Serial()
+	r.Result = Result{Serial: before}
+	r.err = r.edit(e)
+	if limit := spec.Options.MaxRecords; r.err == nil && limit > 0 && e.Records() > max(limit, base.Records()) {
+		r.err = ErrRecords
+	}
+	if r.err == nil {
+		r.err = e.finish(point, before, spec)
+	}
+	if r.err != nil {
+		e.Rollback(point)
+		e.leases.Rollback(leased)
+		return
+	}
+	r.Serial, _ = e.Serial()
+	r.Changed = r.Serial != before
+}
+
+// finish gives the zone another serial if its records changed since a point where
+// it had the one before, and ends the leases of records that are no longer there.
+func (e *Edit) finish(since zone.Savepoint, before zone.Serial, spec *Spec) error {
+	s, ok := e.Serial()
+	if !ok {
+		return zone.ErrNoSOA
+	}
+	for owner := range e.Touched(since) {
+		e.leases.Keep(owner, func(l lease.Lease) bool {
+			set, ok := e.Get(owner, l.Type)
+			return ok && set.Contains(l.RDATA)
+		})
+	}
+	if s.After(before) || !e.ChangedSince(since) {
+		return nil
+	}
+	return e.SetSerial(spec.Serial.Next(before, time.Now()))
+}
+
+// end removes the records of those owners whose leases have ended, and tells how
+// many they are.
+func (e *Edit) end(owners []dnsname.Name) (ended int) {
+	now := e.now.Unix()
+	for _, owner := range owners {
+		e.leases.Keep(owner, func(l lease.Lease) bool {
+			if l.Until > now {
+				return true
+			}
+			e.Remove(owner, l.Type, l.RDATA)
+			ended++
+			return false
+		})
+	}
+	return ended
 }
 
 // noZoneError is that of edits which leave what is no zone.
@@ -214,26 +323,81 @@ func (z *Zone) step(c journal.Commit) error {
 	return nil
 }
 
-// restore puts the zone in service as it is in the store; the token of the writer
-// is held. The error is journal.ErrNotExist if it is not there; then what is in
-// service stays.
+// restore puts the zone in service as it is in the store, without the records
+// whose leases have ended; the token of the writer is held. The error is
+// journal.ErrNotExist if it is not there; then what is in service stays.
 func (z *Zone) restore() error {
 	state, err := z.store.Load(context.Background(), z.Spec().Origin)
 	if errors.Is(err, journal.ErrNotExist) {
-		z.revision, z.noted = 0, note{}
+		z.revision, z.noted, z.expiry = 0, note{}, new(lease.Table)
 	}
 	if err != nil {
 		return err
 	}
-	z.revision, z.noted = state.Revision, parseNote(state.Notes[noteName])
+	leases, err := lease.Parse(state.Notes)
+	if err != nil {
+		return fmt.Errorf("%w: %w", journal.ErrCorrupt, err)
+	}
+	z.revision, z.noted, z.expiry = state.Revision, parseNote(state.Notes[noteName]), leases
+	z.arm()
+	if until, ok := z.expiry.Next(); ok && until <= z.db.now().Unix() {
+		// Without room on the disk what is there is better than nothing; the timer is set.
+		if change, err := z.commit(state.Snapshot, nil, z.expiry.Len()); err == nil && !change.IsEmpty() {
+			z.feed.Publish(z.current.Load(), nil)
+			return nil
+		}
+	}
 	z.current.Store(state.Snapshot)
 	z.feed.Publish(state.Snapshot, nil)
 	return nil
+}
+
+// arm sets the timer to the time at which the next lease ends; the token of the
+// writer is held.
+func (z *Zone) arm() {
+	z.expiring.Store(int64(z.expiry.Len()))
+	until, ok := z.expiry.Next()
+	switch {
+	case !ok:
+		until = 0
+	case z.closed || until == z.armed:
+		return
+	}
+	if z.timer != nil {
+		z.timer.Stop()
+		z.timer = nil
+	}
+	if z.armed = until; ok {
+		z.timer = time.AfterFunc(time.Unix(until, 0).Sub(z.db.now()), z.expire)
+	}
+}
+
+// retryTime is how long leases that could not be ended wait for the next try.
+const retryTime = 5 * time.Second
+
+// expire makes a commit, which ends the leases whose time has come.
+func (z *Zone) expire() {
+	z.writer <- struct{}{}
+	z.armed = 0
+	<-z.writer
+	_, err := z.Apply(context.Background(), "", func(*Edit) error { return nil })
+	z.writer <- struct{}{}
+	defer func() { <-z.writer }()
+	switch {
+	case z.closed:
+	case err != nil:
+		z.timer = time.AfterFunc(retryTime, z.expire)
+	default:
+		z.arm()
+	}
 }
 
 // close ends all changes; it waits for the one that is being made.
 func (z *Zone) close() {
 	z.writer <- struct{}{}
 	z.closed = true
+	if z.timer != nil {
+		z.timer.Stop()
+	}
 	<-z.writer
 }

@@ -61,8 +61,8 @@ func live(t *testing.T, spec Spec) (*Zone, *obstacle) {
 var host = dnsname.MustParse("host.example.org.")
 
 // add gives an edit that adds an address.
-func add(n byte) func(*zone.Txn) error {
-	return func(txn *zone.Txn) error {
+func add(n byte) func(*Edit) error {
+	return func(txn *Edit) error {
 		_, err := txn.Add(host, rrset.TypeA, 300, string([]byte{192, 0, 2, n}))
 		return err
 	}
@@ -78,9 +78,13 @@ func TestApply(t *testing.T) {
 	events := feed.NewSubscription(10)
 	z.feed.Subscribe(events, "tag")
 	before := z.Snapshot()
-	change, err := z.Apply(t.Context(), "key.", add(1))
+	made, err := z.Apply(t.Context(), "key.", add(1))
 	if err != nil {
 		t.Fatal(err)
+	}
+	change := made.Change
+	if !made.Changed || made.Serial != 2 || made.Batch != 1 {
+		t.Errorf("result %+v", made)
 	}
 	if change.From != 1 || change.To != 2 || change.Who != "key." || time.Since(change.When) > time.Minute || len(change.Added) != 2 {
 		t.Errorf("change %+v", change)
@@ -97,13 +101,13 @@ func TestApply(t *testing.T) {
 			t.Errorf("history: %+v, %v", c, err)
 		}
 	}
-	if change, err := z.Apply(t.Context(), "key.", add(1)); err != nil || !change.IsEmpty() || serial(z) != 2 || len(o.commits) != 1 {
-		t.Errorf("an edit that changes nothing: %+v, %v, serial %d, %d commits", change, err, serial(z), len(o.commits))
+	if made, err := z.Apply(t.Context(), "key.", add(1)); err != nil || !made.Change.IsEmpty() || made.Changed || made.Serial != 2 || serial(z) != 2 || len(o.commits) != 1 {
+		t.Errorf("an edit that changes nothing: %+v, %v, serial %d, %d commits", made, err, serial(z), len(o.commits))
 	}
-	if _, err := z.Apply(t.Context(), "key.", func(txn *zone.Txn) error { return txn.SetSerial(10) }); err != nil || serial(z) != 10 {
+	if _, err := z.Apply(t.Context(), "key.", func(txn *Edit) error { return txn.SetSerial(10) }); err != nil || serial(z) != 10 {
 		t.Errorf("serial %d, %v", serial(z), err)
 	}
-	if _, err := z.Apply(t.Context(), "key.", func(txn *zone.Txn) error { return txn.SetSerial(9) }); err != nil || serial(z) != 11 {
+	if _, err := z.Apply(t.Context(), "key.", func(txn *Edit) error { return txn.SetSerial(9) }); err != nil || serial(z) != 11 {
 		t.Errorf("a serial that is not later: %d, %v", serial(z), err)
 	}
 }
@@ -120,9 +124,9 @@ func TestApplyJoinsWhoWaits(t *testing.T) {
 	}
 	refused := errors.New("refused")
 	var wg sync.WaitGroup
-	errs := make([]error, 16)
-	apply := func(i int, edit func(*zone.Txn) error) {
-		wg.Go(func() { _, errs[i] = z.Apply(t.Context(), fmt.Sprint("key", i%2), edit) })
+	errs, made := make([]error, 16), make([]Result, 16)
+	apply := func(i int, edit func(*Edit) error) {
+		wg.Go(func() { made[i], errs[i] = z.Apply(t.Context(), fmt.Sprint("key", i%2), edit) })
 	}
 	apply(0, add(100))
 	<-reached
@@ -130,12 +134,12 @@ func TestApplyJoinsWhoWaits(t *testing.T) {
 		edit := add(byte(i))
 		switch i {
 		case 3:
-			edit = func(txn *zone.Txn) error {
+			edit = func(txn *Edit) error {
 				txn.RemoveSet(host, rrset.TypeA)
 				return refused
 			}
 		case 4:
-			edit = func(txn *zone.Txn) error {
+			edit = func(txn *Edit) error {
 				txn.RemoveSet(origin, rrset.TypeSOA)
 				return nil
 			}
@@ -168,6 +172,16 @@ func TestApplyJoinsWhoWaits(t *testing.T) {
 	if full != 4 || addresses(z.Snapshot()) != 10 {
 		t.Errorf("%d found the zone full, %d addresses", full, addresses(z.Snapshot()))
 	}
+	batches, serials := 0, make(map[zone.Serial]bool)
+	for _, r := range made {
+		batches += r.Batch
+		if r.Changed {
+			serials[r.Serial] = true
+		}
+	}
+	if batches != len(errs) || len(serials) != 10 || serial(z) != 11 { // one for each message: RFC 2136 §3.6
+		t.Errorf("%d edits in batches, %d serials, the last %d", batches, len(serials), serial(z))
+	}
 	if last := o.commits[len(o.commits)-1]; len(o.commits) != 2 || last.Change.Who != "key0 key1" && last.Change.Who != "key1 key0" {
 		t.Errorf("%d commits, the last by %q", len(o.commits), last.Change.Who)
 	}
@@ -199,7 +213,7 @@ func TestApplyConflict(t *testing.T) {
 			t.Fatal(err)
 		}
 		txn := state.Snapshot.Begin()
-		if err := errors.Join(add(50)(txn), txn.SetSerial(state.Snapshot.Serial().Next())); err != nil {
+		if err := errors.Join(add(50)(&Edit{Txn: txn}), txn.SetSerial(state.Snapshot.Serial().Next())); err != nil {
 			t.Fatal(err)
 		}
 		next, change, err := txn.Commit()

@@ -67,7 +67,7 @@ func TestZonesAndLeasesShareAStore(t *testing.T) {
 	if _, err := z.Apply(t.Context(), "", add(1)); err == nil {
 		t.Error("an address outside of the zone was taken")
 	}
-	if _, err := z.Apply(t.Context(), "", func(txn *zone.Txn) error { return txn.SetSerial(9) }); err != nil {
+	if _, err := z.Apply(t.Context(), "", func(txn *Edit) error { return txn.SetSerial(9) }); err != nil {
 		t.Error(err)
 	}
 	if _, err := bolt.Open(a.Store); !errors.Is(err, journal.ErrInUse) {
@@ -76,7 +76,7 @@ func TestZonesAndLeasesShareAStore(t *testing.T) {
 	next.Close()
 	free(t, a.Store)
 	nothing(t, db)
-	if _, err := z.Apply(t.Context(), "", func(txn *zone.Txn) error { return txn.SetSerial(10) }); !errors.Is(err, journal.ErrClosed) {
+	if _, err := z.Apply(t.Context(), "", func(txn *Edit) error { return txn.SetSerial(10) }); !errors.Is(err, journal.ErrClosed) {
 		t.Errorf("a change of a zone that nobody holds: %v", err)
 	}
 	if serial(z) != 9 {
@@ -398,9 +398,9 @@ func TestEverythingAtOnce(t *testing.T) {
 	var acknowledged zone.Serial
 	wg.Go(func() {
 		for i := 0; ctx.Err() == nil; i++ {
-			change, err := z.Apply(context.Background(), "", add(byte(i)))
+			made, err := z.Apply(context.Background(), "", add(byte(i)))
 			if i > 255 && err == nil { // all addresses are there
-				change, err = z.Apply(context.Background(), "", func(txn *zone.Txn) error {
+				made, err = z.Apply(context.Background(), "", func(txn *Edit) error {
 					txn.RemoveSet(host, rrset.TypeA)
 					return add(byte(i))(txn)
 				})
@@ -409,8 +409,8 @@ func TestEverythingAtOnce(t *testing.T) {
 				t.Errorf("change %d: %v", i, err)
 				return
 			}
-			if !change.IsEmpty() {
-				acknowledged = change.To
+			if made.Changed {
+				acknowledged = made.Serial
 			}
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -165,6 +166,9 @@ func (z *Zone) put(read *zone.Snapshot, r *Report) error {
 		}
 		c.Change.Who, c.Change.When = "file "+r.Spec.Path, time.Now()
 		c.Notes = journal.Notes{noteName: n.bytes()}
+		leases := z.expiry.Begin()
+		leases.KeepNone() // the file has none
+		maps.Copy(c.Notes, leases.Notes())
 		same := c.Next == present
 		if same && before.equal(&n) {
 			return nil
@@ -180,6 +184,8 @@ func (z *Zone) put(read *zone.Snapshot, r *Report) error {
 			return err
 		}
 		z.noted = n
+		leases.Commit()
+		z.arm()
 		crashPoint("acknowledged")
 		if same {
 			r.Lowered = n.Serial != uint32(present.Serial()) && n.Serial != before.Serial

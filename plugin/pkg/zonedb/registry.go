@@ -13,6 +13,7 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/journal/bolt"
 	"github.com/trustdns/trustdns/plugin/pkg/journal/memory"
+	"github.com/trustdns/trustdns/plugin/pkg/lease"
 )
 
 // interval is how often files are looked at, whatever the system tells of them.
@@ -32,6 +33,7 @@ type DB struct {
 	interval, settle time.Duration
 	events           func() (*fsnotify.Watcher, error) // of the system
 	slots            chan struct{}                     // one for each file that may be read at a time
+	began            time.Time
 
 	doorMu sync.Mutex // held while leases take and give back zones and stores
 
@@ -55,10 +57,14 @@ type store struct {
 func New(interval time.Duration) *DB {
 	return &DB{
 		interval: interval, settle: settleTime, events: fsnotify.NewWatcher,
-		slots: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		slots: make(chan struct{}, runtime.GOMAXPROCS(0)), began: time.Now(),
 		zones: make(map[id]*Zone), stores: make(map[string]*store), leases: make(map[*Lease]struct{}),
 	}
 }
+
+// now gives the time by a clock that is right when the registry is made and goes
+// on steadily, whatever is done to the one of the system.
+func (db *DB) now() time.Time { return db.began.Add(time.Since(db.began)) }
 
 // Lease keeps zones live.
 type Lease struct {
@@ -174,7 +180,7 @@ func (l *Lease) take(specs []Spec, folder string) ([]*Zone, error) {
 	for i, spec := range specs {
 		z := db.zones[spec.id()]
 		if z == nil {
-			z = &Zone{db: db, writer: make(chan struct{}, 1), store: stores[spec.Store]}
+			z = &Zone{db: db, writer: make(chan struct{}, 1), store: stores[spec.Store], expiry: new(lease.Table)}
 			if spec.Store == "" {
 				z.store = &store{Store: memory.New()}
 			}

@@ -244,7 +244,7 @@ func TestLoadConflict(t *testing.T) {
 			return err
 		}
 		txn := state.Snapshot.Begin()
-		if err := errors.Join(add(50)(txn), txn.SetSerial(7)); err != nil {
+		if err := errors.Join(add(50)(&Edit{Txn: txn}), txn.SetSerial(7)); err != nil {
 			return err
 		}
 		next, change, err := txn.Commit()

@@ -19,6 +19,7 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/feed"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/lease"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 	"github.com/trustdns/trustdns/plugin/pkg/zonefile"
 )
@@ -61,10 +62,16 @@ type Zone struct {
 	paths     atomic.Pointer[[]string] // of the files that are watched
 	unsettled atomic.Bool              // they were changing at the last look
 
-	writer   chan struct{} // holds a token while the zone is changed; guards the next three
+	writer   chan struct{} // holds a token while the zone is changed; guards what follows
 	closed   bool          // no lease holds the zone: it is never changed again
 	revision journal.Revision
 	noted    note // about the file, as in the store
+	expiry   *lease.Table
+	timer    *time.Timer // for the lease that ends next
+	armed    int64       // the end that the timer is set to; 0: it is not set
+
+	expiring atomic.Int64  // records with a lease
+	expired  atomic.Uint64 // leases that have ended
 
 	queueMu sync.Mutex
 	queue   []*request
@@ -113,6 +120,10 @@ func (z *Zone) Err() error {
 func (z *Zone) Changes(ctx context.Context, from, to zone.Serial) iter.Seq2[zone.Changeset, error] {
 	return z.store.Changes(ctx, z.Spec().Origin, from, to)
 }
+
+// Leased gives the number of records that have a lease now, and how many leases
+// have ended since the zone is live.
+func (z *Zone) Leased() (now int64, ended uint64) { return z.expiring.Load(), z.expired.Load() }
 
 // HistorySize gives the octets that the history of the zone takes.
 func (z *Zone) HistorySize() int64 { return z.store.HistorySize(z.Spec().Origin) }
