@@ -35,6 +35,9 @@ run: build ## serves Corefile.example on port 1053; Ctrl-C ends it
 	@echo '    dig @127.0.0.1 -p 1053 www.example.org A +norec        # an answer, with AA'
 	@echo '    dig @127.0.0.1 -p 1053 anything.apps.example.org A     # a wildcard'
 	@echo '    dig @127.0.0.1 -p 1053 host.sub.example.org A          # a referral with glue'
+	@echo '    printf "server 127.0.0.1 1053\nzone example.net\nupdate add new.example.net 300 A 192.0.2.7\nsend\n" \'
+	@echo '        | nsupdate -y hmac-sha256:ddns.example.net:ZG9uJ3QgdXNlIHRoaXMgc2VjcmV0IGF0IGhvbWU='
+	@echo '    dig @127.0.0.1 -p 1053 new.example.net A +norec        # what was just added'
 	@exec $(BINARY) -conf Corefile.example -p 1053
 
 # The packages below test/ drive the binary and the peers; of their output only

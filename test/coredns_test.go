@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -84,8 +85,11 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	corefile := strings.Replace(string(text), "example.org {", "example.org:"+server.Port+" {\n bind 127.0.0.1", 1)
-	s := server.StartOurs(t, strings.Replace(corefile, "docs/example", root, 1), "example.org")
+	corefile := strings.NewReplacer(
+		"\nexample.org {", "\nexample.org:"+server.Port+" {\n bind 127.0.0.1", "\nexample.net {", "\nexample.net:"+server.Port+" {\n bind 127.0.0.1",
+		"docs/example", root, "store bin/data", "store "+t.TempDir(),
+	).Replace(string(text))
+	s := server.StartOurs(t, corefile, "example.org")
 	if strings.Contains(s.Log(), "[WARNING]") {
 		t.Errorf("the example zone has findings:\n%s", s.Log())
 	}
@@ -98,6 +102,17 @@ func TestExample(t *testing.T) {
 	}
 	if r := ask(s, "host.sub.example.org.", dns.TypeA); r == nil || r.Authoritative || len(r.Ns) != 1 || len(r.Extra) != 2 {
 		t.Errorf("referral: %v", r)
+	}
+	for line := range strings.Lines(string(text)) { // the one that the file tells people to try
+		if command, ok := strings.CutPrefix(line, "#     printf"); ok {
+			command = strings.Replace("printf"+command, "1053", strconv.Itoa(int(s.Addr.Port())), 1)
+			if out, err := exec.Command("sh", "-c", command).CombinedOutput(); err != nil {
+				t.Errorf("nsupdate: %v\n%s", err, out)
+			}
+		}
+	}
+	if r := ask(s, "new.example.net.", dns.TypeA); r == nil || !r.Authoritative || len(r.Answer) != 1 || r.Answer[0].(*dns.A).A.String() != "192.0.2.7" {
+		t.Errorf("what nsupdate added: %v", r)
 	}
 }
 

@@ -11,4 +11,5 @@ import (
 
 	_ "github.com/trustdns/trustdns/plugin/authority"
 	_ "github.com/trustdns/trustdns/plugin/keys"
+	_ "github.com/trustdns/trustdns/plugin/update"
 )

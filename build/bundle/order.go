@@ -36,6 +36,12 @@ var places = []place{
 			"otherwise: the narrower claim is asked first, or authority would refuse the names and the updates of dynupdate's zone. " +
 			"In front of hosts and all other sources of names, because they are what authority falls through to.",
 	},
+	{
+		directive: "update",
+		before:    "authority",
+		reason: "Behind keys and tsig, which say who has signed, and behind acl, which may refuse before us. " +
+			"Directly in front of authority, whose zones it changes; what is not an update of one of its zones goes on to it.",
+	},
 }
 
 // added holds the directives of the build's -with flags; the file that the

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,6 +23,8 @@ type zoneMap map[dnsname.Name]*served
 // block is the zones of one server block.
 type block struct {
 	owner      *siblings
+	config     *dnsserver.Config
+	updates    updater // nil without the plugin update
 	context    caddy.Context
 	around     []dnsname.Name // the zones of the server block
 	directives []*directive
@@ -57,26 +60,85 @@ func newServed(spec zonedb.Spec, d *directive) *served {
 	return &served{directive: d, origin: spec.Origin.String(), spec: spec}
 }
 
-// bind looks at the other plugins of the server block, which are all there when
-// the instance starts.
-func (b *block) bind(config *dnsserver.Config) error {
-	handlers := config.Handlers()
+// updater is the plugin update, as we know it.
+type updater interface {
+	TakesUpdates(origin dnsname.Name) bool
+}
+
+// bind looks at the other plugins of the server block. It notes zones that are
+// updated, which are read from their files just once.
+func (b *block) bind(seeds map[string]bool) error {
+	handlers := b.config.Handlers()
 	for _, d := range b.directives {
 		if err := d.bindKeys(handlers); err != nil {
 			return err
 		}
 		for _, other := range d.sharing {
-			if other.config != d.config && (config.ViewName != "" || other.config.ViewName != "") {
+			if other.config != d.config && (b.config.ViewName != "" || other.config.ViewName != "") {
 				return d.errorf("a block with view needs a store of its own: %s has the same", other.place)
 			}
 		}
 	}
-	if len(b.folders) > 0 {
-		for _, h := range handlers {
-			if h.Name() == "cache" {
-				return b.folders[0].errorf("property \"directory\" and the plugin cache exclude each other: cache asks at the start which zones it must leave alone, and these come and go")
+	for _, h := range handlers {
+		if u, ok := h.(updater); ok {
+			b.updates = u
+			if err := b.bindUpdates(seeds); err != nil {
+				return err
 			}
 		}
+		if len(b.folders) > 0 && h.Name() == "cache" {
+			return b.folders[0].errorf("property \"directory\" and the plugin cache exclude each other: cache asks at the start which zones it must leave alone, and these come and go")
+		}
+	}
+	return nil
+}
+
+// bindUpdates tells what keeps the plugin update from the zones that it takes.
+func (b *block) bindUpdates(seeds map[string]bool) error {
+	taken := false
+	for origin, z := range b.static {
+		switch {
+		case !b.updates.TakesUpdates(origin):
+			continue
+		case z.kind == "source":
+			return z.errorf("zone %s: with \"file … source\" the file is the truth, and the plugin update has no say: leave out \"source\", or name other zones behind \"update\"", z.origin)
+		case z.kept == "":
+			return z.errorf("zone %s is updated, and what is acknowledged must be kept: property \"store\" with a folder is missing (\"store memory\" if a restart may lose it)", z.origin)
+		}
+		taken = true
+		seeds[sharedBy(&z.spec)] = true
+	}
+	for _, f := range b.folders {
+		if len(f.origins) > 0 && !slices.ContainsFunc(f.origins, func(o dnsname.Name) bool { return !b.updates.TakesUpdates(o) }) {
+			return f.errorf("zones of a directory follow their files: they cannot be updated; name other zones behind \"update\"")
+		}
+	}
+	if !taken {
+		return b.directives[0].errorf("the plugin update is in this server block, and none of its zones is served here")
+	}
+	return nil
+}
+
+// sharedBy is the same for zones of one store, and of no other.
+func sharedBy(s *zonedb.Spec) string { return cmp.Or(s.Store, s.Path) + "\x00" + string(s.Origin) }
+
+// seed makes the files of zones that are updated seeds.
+func (b *block) seed(seeds map[string]bool) {
+	for i := range b.specs {
+		spec := &b.specs[i]
+		if z := b.static[spec.Origin]; z.kind == "" && seeds[sharedBy(spec)] {
+			spec.Seed = true
+			z.spec.Seed = true
+		}
+	}
+}
+
+// LiveZone gives the zone of that origin, in lower case, or nil if there is none. Other
+// plugins of the block find the method in OnStartup among
+// dnsserver.Config.Handlers, by an interface that has it alone.
+func (b *block) LiveZone(origin dnsname.Name) *zonedb.Zone {
+	if z, ok := (*b.zones.Load())[origin]; ok {
+		return z.zone
 	}
 	return nil
 }
@@ -168,6 +230,9 @@ func (f *folder) accept(origin dnsname.Name) error {
 		return fmt.Errorf("zone %s is outside of %s, which is all that %s serves", origin, join(f.origins), f.place)
 	case reached(origin, f.block.around) != wholly:
 		return fmt.Errorf("no query for zone %s comes to %s: the server block is for %s", origin, f.place, join(f.block.around))
+	}
+	if u := f.block.updates; u != nil && u.TakesUpdates(origin) {
+		return fmt.Errorf("zone %s follows its file, and cannot be updated as the server block has it", origin)
 	}
 	if z := f.block.static[origin]; z != nil {
 		return fmt.Errorf("zone %s is there already, at %s", origin, z.place)

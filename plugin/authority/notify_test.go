@@ -80,7 +80,7 @@ func TestNotify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := b.bind(b.directives[0].config); err != nil {
+		if err := b.owner.bind(); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.open(db); err != nil {

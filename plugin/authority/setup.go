@@ -41,7 +41,7 @@ func setup(c *caddy.Controller) error {
 
 	var before zonedb.Mark
 	c.OnStartup(func() error {
-		if err := b.bind(config); err != nil {
+		if err := b.owner.bind(); err != nil {
 			return plugin.Error(name, err)
 		}
 		if err := b.open(zonedb.Process); err != nil {
@@ -66,7 +66,28 @@ func setup(c *caddy.Controller) error {
 
 // siblings is what the blocks of one instance of the server know of each other.
 type siblings struct {
-	zones map[string]*directive // by origin, and store or file
+	zones  map[string]*directive // by origin, and store or file
+	blocks []*block
+	bound  bool
+}
+
+// bind looks at the other plugins of all blocks, which are there when the first
+// of them starts: what a block updates may be served by another, from one store.
+func (in *siblings) bind() error {
+	if in.bound {
+		return nil
+	}
+	seeds := make(map[string]bool) // by origin and store
+	for _, b := range in.blocks {
+		if err := b.bind(seeds); err != nil {
+			return err
+		}
+	}
+	for _, b := range in.blocks {
+		b.seed(seeds)
+	}
+	in.bound = true
+	return nil
 }
 
 // siblingsOf gives the one that is being set up.
@@ -85,6 +106,8 @@ type directive struct {
 	place     string // file:line
 	config    *dnsserver.Config
 	file      string       // as in the Corefile
+	kind      string       // of the file: "source", "seed", or "" if it is not said
+	kept      string       // where, as in the Corefile; "" if it is not said
 	directory string       // absolute
 	pattern   string       // of the files in it
 	spec      zonedb.Spec  // of each zone, without origin and path
@@ -108,8 +131,9 @@ func (d *directive) errorf(format string, args ...any) error {
 // parse reads all directives of a server block.
 func parse(c *caddy.Controller) (*block, error) {
 	in := siblingsOf(c)
-	b := &block{owner: in, context: c.Context(), static: make(zoneMap), announcements: announcements{held: make(map[announced]bool)}}
+	b := &block{owner: in, config: dnsserver.GetConfig(c), context: c.Context(), static: make(zoneMap), announcements: announcements{held: make(map[announced]bool)}}
 	b.zones.Store(&zoneMap{})
+	in.blocks = append(in.blocks, b)
 	for c.Next() {
 		around, err := blockZones(c) // here, so that an error has a place
 		if err != nil {
@@ -265,8 +289,8 @@ func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
 		return d.errorf("property \"file\" or \"directory\" is missing")
 	case d.file != "" && d.directory != "":
 		return d.errorf("properties \"file\" and \"directory\" exclude each other")
-	case d.spec.Seed && d.spec.Store == "":
-		return d.errorf("file … seed: what is read once must be kept: property \"store\" with a folder is missing")
+	case d.spec.Seed && d.kept == "":
+		return d.errorf("file … seed: what is read once must be kept: property \"store\" is missing")
 	}
 	return nil
 }
@@ -282,7 +306,10 @@ func (d *directive) parseFile(c *caddy.Controller) error {
 		return c.Errf("file: unknown kind %q, want \"source\" or \"seed\"", args[1])
 	}
 	d.file = args[0]
-	d.spec.Seed = len(args) == 2 && args[1] == "seed"
+	if len(args) == 2 {
+		d.kind = args[1]
+	}
+	d.spec.Seed = d.kind == "seed"
 	return nil
 }
 
@@ -323,6 +350,7 @@ func (d *directive) parseStore(c *caddy.Controller) error {
 	if len(args) != 1 || args[0] == "" {
 		return c.Errf("store: want a folder or \"memory\", not %q", strings.Join(args, " "))
 	}
+	d.kept = args[0]
 	if args[0] == "memory" {
 		return nil
 	}

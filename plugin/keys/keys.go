@@ -173,7 +173,7 @@ func (q *signed) pass() (int, error) {
 		return dns.RcodeServerFailure, err
 	}
 	id := q.key.identity()
-	id.MAC, id.Signed, id.Fudge = string(w.mac), q.t.TimeSigned, q.t.Fudge
+	id.MAC, id.Signed, id.Fudge = string(w.signer.mac), q.t.TimeSigned, q.t.Fudge
 	id.Address = clientAddress(q.w)
 	ctx := identity.With(q.ctx, id)
 	if !q.stockZones.Contains(strings.ToLower(q.r.Question[0].Name)) { // else tsig checks it again, and strips it

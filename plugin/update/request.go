@@ -42,18 +42,13 @@ type request struct {
 
 func newRequest(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, origin dnsname.Name) *request {
 	q := &request{request: r, origin: origin}
-	var stream bool
-	q.client.Addr, stream = clientOf(w)
+	q.client.Addr, q.client.Proto = clientOf(w)
 	scheme, _, _ := strings.Cut(metrics.WithServer(ctx), "://")
 	switch {
-	case scheme == transport.TLS:
+	case scheme == transport.TLS && q.client.Proto == policy.TCP:
 		q.client.Proto = policy.TLS
-	case scheme != transport.DNS && scheme != "":
+	case scheme != transport.TLS && scheme != transport.DNS && scheme != "":
 		q.err = errTransport
-	case stream:
-		q.client.Proto = policy.TCP
-	default:
-		q.client.Proto = policy.UDP
 	}
 	if id, ok := identity.From(ctx); ok {
 		q.client.Key, _ = dnsname.Parse(id.Key, dnsname.Root) // keys has parsed it
@@ -61,24 +56,51 @@ func newRequest(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, origin dn
 	} else if key, ok := tsig.ValidatedKeyName(ctx); ok {
 		q.client.Key, _ = dnsname.Parse(strings.ToLower(key), dnsname.Root)
 	}
+	if q.err == nil {
+		q.err = checkAdditional(r.Extra)
+	}
 	return q
 }
 
-// clientOf gives the address that a request came from, the zero value if there is
-// none, and whether it came in a stream.
-func clientOf(w dns.ResponseWriter) (addr netip.Addr, stream bool) {
+// checkAdditional refuses several OPT records (RFC 6891 §6.1.1), and a signature:
+// who checks one takes it away.
+func checkAdditional(rrs []dns.RR) error {
+	options := 0
+	for _, rr := range rrs {
+		switch rr.Header().Rrtype {
+		case dns.TypeOPT:
+			options++
+		case dns.TypeTSIG:
+			return deny("unsigned", "no plugin has checked the signature")
+		}
+	}
+	if options > 1 {
+		return fmt.Errorf("%w: several OPT records", errMalformed)
+	}
+	return nil
+}
+
+// clientOf gives the address that a request came from, and how; the zero value of
+// what is not known. What a proxy says of an address is taken for it (PROXY
+// protocol), but nobody has seen the client answer from there.
+func clientOf(w dns.ResponseWriter) (netip.Addr, policy.Proto) {
 	remote := w.RemoteAddr()
-	if wrapped, ok := remote.(interface{ Unwrap() net.Addr }); ok { // the PROXY protocol's
+	wrapped, proxied := remote.(interface{ Unwrap() net.Addr })
+	if proxied {
 		remote = wrapped.Unwrap()
 	}
+	var addr netip.AddrPort
+	var proto policy.Proto
 	switch a := remote.(type) {
 	case *net.UDPAddr:
-		return a.AddrPort().Addr().Unmap(), false
+		addr, proto = a.AddrPort(), policy.UDP
 	case *net.TCPAddr:
-		return a.AddrPort().Addr().Unmap(), true
-	default:
-		return netip.Addr{}, false
+		addr, proto = a.AddrPort(), policy.TCP
 	}
+	if proxied {
+		proto = 0
+	}
+	return addr.Addr().Unmap(), proto
 }
 
 // checkZone looks at the header and the zone section (RFC 2136 §3.1), and reads

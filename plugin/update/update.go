@@ -164,6 +164,9 @@ func (u *Update) authorize(q *request, txn *zone.Txn) error {
 			r.Max = v.Max
 		case wholeName && txn != nil:
 			for _, typ := range ddns.Types(txn, *r) {
+				if typ == rrset.TypeRRSIG || typ == rrset.TypeNSEC {
+					continue // they say something of the others, and go with them, as BIND has it
+				}
 				if v := u.policy.Decide(q.client, q.origin, r.Owner, typ); !v.Granted {
 					return denied(r.Owner, typ, v)
 				}
@@ -176,12 +179,19 @@ func (u *Update) authorize(q *request, txn *zone.Txn) error {
 // refusal is why a request is REFUSED by our own rules.
 type refusal struct {
 	reason string // in the metric
-	text   string
+	text   string // for the client, too
+	place  string // of the line in the Corefile that says so; "" if there is none
 }
 
-func (r *refusal) Error() string { return r.text }
+// Error is for the log.
+func (r *refusal) Error() string {
+	if r.place == "" {
+		return r.text
+	}
+	return r.text + " (" + r.place + ")"
+}
 
-func deny(reason, text string) error { return &refusal{reason, text} }
+func deny(reason, text string) error { return &refusal{reason: reason, text: text} }
 
 // denied names the line of the policy that refuses.
 func denied(owner dnsname.Name, typ uint16, v policy.Verdict) error {
@@ -189,7 +199,7 @@ func denied(owner dnsname.Name, typ uint16, v policy.Verdict) error {
 	if v.Line.Text == "" {
 		return deny("policy", what+": no line grants it")
 	}
-	return deny("policy", fmt.Sprintf("%s: %s (%s)", what, v.Line.Text, v.Line.Place))
+	return &refusal{"policy", what + ": " + v.Line.Text, v.Line.Place}
 }
 
 // outcome is what becomes of a request.

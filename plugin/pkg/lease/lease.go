@@ -254,7 +254,9 @@ func (x *Txn) Commit() {
 	}
 }
 
-func canonical(typ uint16, rdata string) string { return string(rrset.AppendCanonical(nil, typ, rdata)) }
+func canonical(typ uint16, rdata string) string {
+	return string(rrset.AppendCanonical(nil, typ, rdata))
+}
 
 func find(leases []Lease, typ uint16, canonical string) int {
 	return slices.IndexFunc(leases, func(l Lease) bool { return l.Type == typ && l.RDATA == canonical })

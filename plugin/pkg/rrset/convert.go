@@ -28,6 +28,9 @@ func FromRR(rr dns.RR) (owner dnsname.Name, rdata string, err error) {
 	return dnsname.Name(buf[:n]), string(buf[n+10 : end]), nil
 }
 
+// TypeString gives the mnemonic of a type, or TYPE and its number (RFC 3597 §5).
+func TypeString(typ uint16) string { return dns.Type(typ).String() }
+
 // ErrMalformed is returned by ToRR for RDATA that its type does not allow.
 var ErrMalformed = errors.New("malformed RDATA")
 

@@ -120,7 +120,11 @@ func (z *Zone) Apply(ctx context.Context, who string, edit func(*Edit) error) (R
 			<-r.done
 			return r.Result, r.err
 		case z.writer <- struct{}{}: // whoever gets here works for all who wait
-			z.batch(z.next())
+			select {
+			case <-r.done: // others do not keep the one who has an answer
+			default:
+				z.batch(z.next())
+			}
 			<-z.writer
 		}
 	}

@@ -1,0 +1,89 @@
+package ddns
+
+import (
+	"testing"
+
+	"github.com/miekg/dns"
+	"pgregory.net/rapid"
+
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+)
+
+func TestPrescan(t *testing.T) {
+	for _, tc := range []struct{ name, section, want string }{
+		{"none", ``, ``},
+		{"all forms", "add www 60 A 192.0.2.1\ndelete www A\ndelete www\ndelete www A 192.0.2.1", ``},
+		{"U16 the last is outside of the zone", "add www 60 A 192.0.2.1\nadd www.example.net. 60 A 192.0.2.1", `NOTZONE update 2: www.example.net. A: owner is not in the zone`},
+		{"U17 add ANY", `IN/0 www ANY`, `FORMERR update 1: www.example.org. ANY: type cannot be in a zone`},
+		{"U17 add AXFR", `IN/0 www AXFR`, `FORMERR update 1: www.example.org. AXFR: type cannot be in a zone`},
+		{"U17 add OPT", `IN/0 www OPT`, `FORMERR update 1: www.example.org. OPT: type cannot be in a zone`},
+		{"U17 add MAILA", `IN/0 www MAILA`, `FORMERR update 1: www.example.org. MAILA: type cannot be in a zone`},
+		{"U17 add NXNAME", `IN/0 www NXNAME`, `FORMERR update 1: www.example.org. NXNAME: type cannot be in a zone`},
+		{"U17 add type 0", `IN/0 www TYPE0`, `FORMERR update 1: www.example.org. None: type cannot be in a zone`},
+		{"U18 class ANY with a TTL", `ANY/5 www A`, `FORMERR update 1: www.example.org. A: TTL is not 0`},
+		{"class ANY with data", `ANY/0 www A 192.0.2.1`, `FORMERR update 1: www.example.org. A: RDATA where there must be none`},
+		{"class ANY, type AXFR", `delete www AXFR`, `FORMERR update 1: www.example.org. AXFR: type cannot be in a zone`},
+		{"U19 class NONE, type ANY", `NONE/0 www ANY`, `FORMERR update 1: www.example.org. ANY: type cannot be in a zone`},
+		{"U19 class NONE, type TSIG", `NONE/0 www TSIG`, `FORMERR update 1: www.example.org. TSIG: type cannot be in a zone`},
+		{"U19 class NONE with a TTL", `NONE/5 www A 192.0.2.1`, `FORMERR update 1: www.example.org. A: TTL is not 0`},
+		{"class CH", `CH/0 www A 192.0.2.1`, `FORMERR update 1: www.example.org. A: class is none of IN, ANY and NONE`},
+		{"add NSEC", `add www 60 NSEC a A`, `REFUSED update 1: www.example.org. NSEC: is not for requestors to change`},
+		{"delete NSEC3", `delete www NSEC3`, `REFUSED update 1: www.example.org. NSEC3: is not for requestors to change`},
+		{"delete an NSEC record", `delete www NSEC a A`, `REFUSED update 1: www.example.org. NSEC: is not for requestors to change`},
+		{"add RRSIG", `add www 60 RRSIG A 8 3 300 20300101000000 20200101000000 1 example.org. AQAB`, ``},
+		{"add NSEC3PARAM", `add @ 0 NSEC3PARAM 1 0 150 -`, ``},
+		{"add NSEC3PARAM of many iterations", `add @ 0 NSEC3PARAM 1 0 151 -`, `REFUSED update 1: example.org. NSEC3PARAM: more than 150 iterations`},
+		{"delete NSEC3PARAM of many iterations", `delete @ NSEC3PARAM 1 0 151 -`, ``},
+		{"add A without data", `IN/60 www A`, `FORMERR update 1: www.example.org. A: malformed RDATA`},
+		{"add MX without data", `IN/60 www MX`, `FORMERR update 1: www.example.org. MX: malformed RDATA`},
+		{"add TXT without data", `IN/60 www TXT`, `FORMERR update 1: www.example.org. TXT: malformed RDATA`},
+		{"add WKS without data", `IN/60 www TYPE11`, `FORMERR update 1: www.example.org. TYPE11: malformed RDATA`},
+		{"add APL without data", `IN/60 www APL`, ``},
+		{"add NULL without data", `IN/60 www NULL`, ``},
+		{"add an unknown type without data", `IN/60 www TYPE65280`, ``},
+		{"delete A without data", `NONE/0 www A`, `FORMERR update 1: www.example.org. A: malformed RDATA`},
+		{"delete A of five octets", `delete www A \# 5 c000020100`, `FORMERR update 1: www.example.org. A: malformed RDATA`},
+		{"string that runs past the end", `IN/60 www TXT \# 2 0561`, `FORMERR update 1: www.example.org. TXT: malformed RDATA`},
+		{"compressed name", `IN/60 www NS \# 2 c000`, `FORMERR update 1: www.example.org. NS: malformed RDATA`},
+		{"SVCB with a compressed name", `IN/60 www SVCB \# 4 0000c000`, `FORMERR update 1: www.example.org. SVCB: malformed RDATA`},
+		{"DS that ends early", `IN/60 www DS \# 3 000108`, `FORMERR update 1: www.example.org. DS: malformed RDATA`},
+		{"the first decides", "delete www NSEC\nIN/60 www A", `REFUSED update 1: www.example.org. NSEC: is not for requestors to change`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := outcome(t, Prescan(origin, section(t, tc.section))); got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestWellFormed compares the checks of common types with the slow one.
+func TestWellFormed(t *testing.T) {
+	types := []uint16{
+		rrset.TypeA, rrset.TypeAAAA, rrset.TypeTXT, rrset.TypeNS, rrset.TypeCNAME, rrset.TypePTR, rrset.TypeDNAME,
+		rrset.TypeMX, rrset.TypeSRV, rrset.TypeSOA, rrset.TypeDS, rrset.TypeRRSIG, dns.TypeCAA, 65280,
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		typ := rapid.SampledFrom(types).Draw(t, "type")
+		r := string(rapid.SliceOfN(rapid.Byte(), 0, 30).Draw(t, "octets"))
+		if got, want := wellFormed(typ, r), slowWellFormed(typ, r); got != want {
+			t.Fatalf("%s %x: %v, not %v", rrset.TypeString(typ), r, got, want)
+		}
+	})
+}
+
+// slowWellFormed is wellFormed by miekg/dns alone, as far as that knows the type.
+func slowWellFormed(typ uint16, r string) bool {
+	if typ == typeWKS {
+		return len(r) >= wksKey
+	}
+	if rrset.Check(typ, r) != nil {
+		return false
+	}
+	rr, err := rrset.ToRR(".", typ, 0, r)
+	if err != nil {
+		return false
+	}
+	_, back, err := rrset.FromRR(rr)
+	return err == nil && len(back) <= len(r)
+}
