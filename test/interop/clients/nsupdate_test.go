@@ -53,21 +53,27 @@ func (to tool) run(t *testing.T, p primary, tcp bool, key *server.Key, commands 
 	return ""
 }
 
+// A session is a server, and a tool that updates it.
+type session struct {
+	primary
+	tool tool
+	tcp  bool
+}
+
+// update gives the tool commands for the forward zone, and returns the response code.
+func (s session) update(t *testing.T, key *server.Key, commands ...string) string {
+	t.Helper()
+	return s.tool.run(t, s.primary, s.tcp, key, append([]string{"zone " + forward}, commands...)...)
+}
+
 // each runs a test for each tool over UDP and TCP, with a server of its own.
-func each(t *testing.T, f func(t *testing.T, p primary, run func(key *server.Key, commands ...string) string)) {
+func each(t *testing.T, f func(t *testing.T, s session)) {
 	for _, to := range tools {
 		t.Run(to.name, func(t *testing.T) {
 			t.Parallel()
 			server.Require(t, to.name)
-			for _, network := range []string{"udp", "tcp"} {
-				t.Run(network, func(t *testing.T) {
-					p := start(t)
-					f(t, p, func(key *server.Key, commands ...string) string {
-						t.Helper()
-						return to.run(t, p, network == "tcp", key, append([]string{"zone " + forward}, commands...)...)
-					})
-				})
-			}
+			t.Run("udp", func(t *testing.T) { f(t, session{start(t), to, false}) })
+			t.Run("tcp", func(t *testing.T) { f(t, session{start(t), to, true}) })
 		})
 	}
 }
@@ -75,7 +81,7 @@ func each(t *testing.T, f func(t *testing.T, p primary, run func(key *server.Key
 // The five forms of prerequisites, holding and failing.
 func TestPrerequisites(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, p primary, run func(*server.Key, ...string) string) {
+	each(t, func(t *testing.T, s session) {
 		var want []string
 		for i, c := range []struct{ prerequisites, rcode string }{
 			{"prereq nxdomain none.example.org.", "NOERROR"},
@@ -93,28 +99,28 @@ func TestPrerequisites(t *testing.T) {
 			{"prereq yxdomain www.example.org.\nprereq nxrrset www.example.org. A", "YXRRSET"},
 			{"prereq yxdomain www.example.org.\nprereq nxdomain none.example.org.\nprereq yxrrset ns1.example.org. A 192.0.2.53", "NOERROR"},
 		} {
-			if rcode := run(zoneKey, c.prerequisites, fmt.Sprintf("update add c%02d.example.org. 60 TXT x", i)); rcode != c.rcode {
+			if rcode := s.update(t, zoneKey, c.prerequisites, fmt.Sprintf("update add c%02d.example.org. 60 TXT x", i)); rcode != c.rcode {
 				t.Errorf("%s: %s, not %s", c.prerequisites, rcode, c.rcode)
 			}
 			if c.rcode == "NOERROR" {
 				want = append(want, fmt.Sprintf(`c%02d 60 TXT "x"`, i))
 			}
 		}
-		p.expect(t, forward, want...)
+		s.expect(t, forward, want...)
 	})
 }
 
 // Adding and deleting, several records at once; each message is one change of the zone.
 func TestChanges(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, p primary, run func(*server.Key, ...string) string) {
-		serial := p.expect(t, forward)
+	each(t, func(t *testing.T, s session) {
+		serial := s.expect(t, forward)
 		step := func(changes uint32, commands []string, want ...string) {
 			t.Helper()
-			if rcode := run(zoneKey, commands...); rcode != "NOERROR" {
+			if rcode := s.update(t, zoneKey, commands...); rcode != "NOERROR" {
 				t.Errorf("%q: %s", commands, rcode)
 			}
-			if now := p.expect(t, forward, want...); now != serial+changes {
+			if now := s.expect(t, forward, want...); now != serial+changes {
 				t.Errorf("%q: serial %d after %d", commands, now, serial)
 			}
 			serial += changes
@@ -155,9 +161,13 @@ func TestChanges(t *testing.T) {
 			"sub.h 60 CNAME www.example.org.")
 		// The apex keeps its SOA and NS records.
 		step(1, []string{"update delete sub.h.example.org.", "update delete example.org. NS", "update delete example.org."})
-		// More than 512 octets.
+		// More than 512 octets, for which nsupdate takes TCP in any case. knsupdate does not, and CoreDNS takes no more over UDP.
 		var many, commands []string
-		for i := range 60 {
+		n := 60
+		if s.tool.name == "knsupdate" && !s.tcp {
+			n = 10
+		}
+		for i := range n {
 			many = append(many, fmt.Sprintf("many 60 AAAA 2001:db8::%x", i+1))
 			commands = append(commands, fmt.Sprintf("update add many.example.org. 60 AAAA 2001:db8::%x", i+1))
 		}
@@ -169,7 +179,7 @@ func TestChanges(t *testing.T) {
 // Keys that are wrong, and names that a key has no right to; nothing of such messages is done.
 func TestKeys(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, p primary, run func(*server.Key, ...string) string) {
+	each(t, func(t *testing.T, s session) {
 		unknown := &server.Key{Name: "unknown.example.org.", Algorithm: zoneKey.Algorithm, Secret: zoneKey.Secret}
 		wrong := &server.Key{Name: zoneKey.Name, Algorithm: zoneKey.Algorithm, Secret: hostKey.Secret}
 		other := &server.Key{Name: zoneKey.Name, Algorithm: "hmac-sha512", Secret: zoneKey.Secret}
@@ -189,17 +199,17 @@ func TestKeys(t *testing.T) {
 			{"delete all that is there", "REFUSED", hostKey, []string{"update delete www.example.org."}},
 			{"a name that is in no zone here", "NOTZONE", zoneKey, []string{add, "update add www.example.net. 60 A 192.0.2.10"}},
 		} {
-			if rcode := run(c.key, c.commands...); rcode != c.rcode && "NOTAUTH("+rcode+")" != c.rcode {
+			if rcode := s.update(t, c.key, c.commands...); rcode != c.rcode && "NOTAUTH("+rcode+")" != c.rcode {
 				t.Errorf("%s: %s, not %s", c.name, rcode, c.rcode)
 			}
-			if serial := p.expect(t, forward); serial != 1 {
+			if serial := s.expect(t, forward); serial != 1 {
 				t.Errorf("%s: serial %d", c.name, serial)
 			}
 		}
-		if rcode := run(hostKey, add, "update add own.example.org. 60 AAAA 2001:db8::10"); rcode != "NOERROR" {
+		if rcode := s.update(t, hostKey, add, "update add own.example.org. 60 AAAA 2001:db8::10"); rcode != "NOERROR" {
 			t.Errorf("what the key may: %s", rcode)
 		}
-		p.expect(t, forward, "own 60 A 192.0.2.10", "own 60 AAAA 2001:db8::10")
+		s.expect(t, forward, "own 60 A 192.0.2.10", "own 60 AAAA 2001:db8::10")
 	})
 }
 
