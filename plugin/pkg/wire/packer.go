@@ -135,14 +135,15 @@ func fitting(options []byte, room int) []byte {
 	return options
 }
 
-// appendOPT appends an OPT record (RFC 6891 §6.1.2): our size, version 0, DO as
-// in the query (RFC 3225 §3).
+// appendOPT appends an OPT record (RFC 6891 §6.1.2): our size, or that of the query
+// if it is smaller, as CoreDNS does; version 0; DO as in the query (RFC 3225 §3).
 func appendOPT(b []byte, q *Question, extended int, options []byte) []byte {
 	do := byte(0)
 	if q.DO {
 		do = doBit >> 8
 	}
-	b = append(b, 0, 0, byte(rrset.TypeOPT), MaxUDP>>8, MaxUDP&0xff, byte(extended), 0, do, 0,
+	size := min(q.UDPSize, MaxUDP)
+	b = append(b, 0, 0, byte(rrset.TypeOPT), byte(size>>8), byte(size), byte(extended), 0, do, 0,
 		byte(len(options)>>8), byte(len(options)))
 	return append(b, options...)
 }
