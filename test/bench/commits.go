@@ -157,7 +157,7 @@ func changeAddress(ctx context.Context, z *zonedb.Zone, s subject, r *rand.Rand)
 		return 0, err
 	}
 	start := time.Now()
-	_, err = z.Apply(ctx, "bench", func(txn *zone.Txn) error {
+	_, err = z.Apply(ctx, "bench", func(txn *zonedb.Edit) error {
 		_, err := txn.Replace(owner, a)
 		return err
 	})

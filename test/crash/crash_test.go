@@ -23,7 +23,7 @@ func TestSteps(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, server.CrashingBinary(t))
 	hit := make(map[string]int)
-	for _, count := range []int{1, 2, 5} {
+	for _, count := range []int{1, 2, 3, 5} {
 		for _, step := range steps {
 			if err := r.server.Launch(fmt.Sprintf("TRUSTDNS_CRASH=%s:%d", step, count)); err != nil {
 				t.Fatal(err)
@@ -58,7 +58,7 @@ func TestKills(t *testing.T) {
 	t.Parallel()
 	r := newRun(t, server.Binary(t))
 	rng := rand.New(rand.NewPCG(1, 1))
-	const rounds = 15
+	const rounds = 20
 	for range rounds {
 		if err := r.server.Launch(); err != nil {
 			t.Fatal(err)

@@ -14,9 +14,6 @@ import (
 	"github.com/trustdns/trustdns/test/server/secondary"
 )
 
-// patience bounds everything that is waited for.
-const patience = 30 * time.Second
-
 // A trial keeps the books about one zone.
 type trial struct {
 	origin string
@@ -235,7 +232,7 @@ func (r *run) alive() bool { return r.server.State() == "" }
 func (r *run) settle(t *testing.T) {
 	t.Helper()
 	var last error
-	await(t, func() string { return fmt.Sprintf("the newest versions: %v; the log:\n%s", last, r.server.Log()) }, func() bool {
+	server.WaitFor(t, func() string { return fmt.Sprintf("the newest versions: %v; the log:\n%s", last, r.server.Log()) }, func() bool {
 		settled := true
 		for _, z := range r.zones {
 			if !z.settled() {
@@ -289,20 +286,4 @@ func (r *run) inspect(t *testing.T) {
 		}
 	}
 	r.server.Stop()
-}
-
-// await polls until done.
-func await(t *testing.T, what func() string, done func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what())
-		}
-	}
 }
