@@ -49,6 +49,7 @@ func (m *loopMeter) flush() {
 type meter struct {
 	server string
 	zone   string
+	writer string   // what is called the plugin that wrote the response: the one behind prometheus
 	deeper []string // zones of the plugin that some names of the lane are in
 	here   *series
 	others map[string]*series
@@ -57,7 +58,7 @@ type meter struct {
 // series is the metrics of one zone; those with more labels are made when they
 // are needed first.
 type series struct {
-	server, zone                     string
+	server, zone, writer             string
 	do                               prometheus.Counter
 	duration, requestSize, replySize prometheus.Observer
 	requests                         [2][257]prometheus.Counter // by family and type; the last is all others
@@ -69,7 +70,7 @@ func newMeter(s *dnsserver.Server, l *lane) *meter {
 	if l.prometheus == nil {
 		return nil
 	}
-	m := &meter{server: s.Addr, others: make(map[string]*series)}
+	m := &meter{server: s.Addr, writer: l.prometheus.Next.Name(), others: make(map[string]*series)}
 	zones := l.prometheus.ZoneNames()
 	zone := plugin.Zones(zones).Matches(l.zone)
 	if zone == "" {
@@ -84,9 +85,10 @@ func newMeter(s *dnsserver.Server, l *lane) *meter {
 	return m
 }
 
-func newSeries(server, zone string) *series {
+func (m *meter) newSeries(zone string) *series {
+	server := m.server
 	return &series{
-		server: server, zone: zone,
+		server: server, zone: zone, writer: m.writer,
 		duration:    vars.RequestDuration.WithLabelValues(server, zone, ""),
 		requestSize: vars.RequestSize.WithLabelValues(server, zone, "", "udp"),
 		replySize:   vars.ResponseSize.WithLabelValues(server, zone, "", "udp"),
@@ -98,13 +100,13 @@ func (m *meter) of(q *wire.Question) *series {
 	if m.deeper != nil {
 		if z := plugin.Zones(m.deeper).Matches(strings.ToLower(q.Name.String())); z != "" {
 			if m.others[z] == nil {
-				m.others[z] = newSeries(m.server, z)
+				m.others[z] = m.newSeries(z)
 			}
 			return m.others[z]
 		}
 	}
 	if m.here == nil {
-		m.here = newSeries(m.server, m.zone)
+		m.here = m.newSeries(m.zone)
 	}
 	return m.here
 }
@@ -127,7 +129,7 @@ func (s *series) count(q *wire.Question, family int, request, response []byte) {
 	s.requestSize.Observe(float64(len(request)))
 	rcode := response[3] & 0xf
 	if s.replies[rcode] == nil {
-		s.replies[rcode] = vars.ResponseRcode.WithLabelValues(s.server, s.zone, "", dns.RcodeToString[int(rcode)], "authority")
+		s.replies[rcode] = vars.ResponseRcode.WithLabelValues(s.server, s.zone, "", dns.RcodeToString[int(rcode)], s.writer)
 	}
 	s.replies[rcode].Inc()
 }
