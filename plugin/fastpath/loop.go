@@ -16,6 +16,7 @@ import (
 
 // loop reads one socket.
 type loop struct {
+	in     *instance
 	server *dnsserver.Server
 	conn   *net.UDPConn
 	lanes  map[dnsname.Name]*work // nil for zones that go through the chain

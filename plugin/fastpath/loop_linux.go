@@ -50,8 +50,8 @@ type batch struct {
 }
 
 // newLoop prepares to read a socket.
-func newLoop(s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*loop, error) {
-	l := &loop{server: s, conn: conn, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
+func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*loop, error) {
+	l := &loop{in: in, server: s, conn: conn, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
 	ls.newWork(s, l)
 	if anyAddress(conn) {
 		raw, err := conn.SyscallConn()
@@ -117,15 +117,71 @@ func (l *loop) read() error {
 			return err
 		}
 	}
+	if l.inherited() {
+		return nil
+	}
 	if err := l.conn.SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
-	until := time.Now().Add(drainTime) // what has come to this socket comes to no other
+	until := time.Now().Add(drainTime)
 	return raw.Read(func(fd uintptr) bool {
+		l.detach(int(fd))
 		for time.Now().Before(until) && l.readBatch(int(fd), b) {
 		}
 		return true
 	})
+}
+
+// inherited tells whether another instance reads the same socket. Then what has
+// come to it is for that one.
+func (l *loop) inherited() bool {
+	own, ok := inode(l.conn)
+	if !ok {
+		return false
+	}
+	for conn := range l.in.successors() {
+		if other, ok := inode(conn); ok && other == own {
+			return true
+		}
+	}
+	return false
+}
+
+// inode gives the number of a socket.
+func inode(conn *net.UDPConn) (n uint64, ok bool) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	err = raw.Control(func(fd uintptr) {
+		var st unix.Stat_t
+		ok = unix.Fstat(int(fd), &st) == nil
+		n = st.Ino
+	})
+	return n, ok && err == nil
+}
+
+// detach has the system give further packets to the other sockets of the address,
+// if there are any: a connected socket gets those of its peer alone, and the peer is
+// the socket itself. If it fails packets may be lost that come until it is closed.
+func (l *loop) detach(fd int) {
+	self, err := unix.Getsockname(fd)
+	if err != nil {
+		return
+	}
+	switch a := self.(type) {
+	case *unix.SockaddrInet4:
+		if a.Addr == [4]byte{} {
+			a.Addr = [4]byte{127, 0, 0, 1}
+		}
+	case *unix.SockaddrInet6:
+		if a.Addr == [16]byte{} {
+			a.Addr = [16]byte{15: 1}
+		}
+	}
+	if err := unix.Connect(fd, self); err != nil {
+		log.Debugf("%s: %v", l.server.Addr, err)
+	}
 }
 
 // readAll reads until there is nothing to read, and then gives false; true when the

@@ -10,7 +10,7 @@ import (
 )
 
 // newLoop gives an error: the system calls are those of Linux.
-func newLoop(*dnsserver.Server, *net.UDPConn, lanes) (*loop, error) {
+func newLoop(*instance, *dnsserver.Server, *net.UDPConn, lanes) (*loop, error) {
 	return nil, errors.New("this is not Linux")
 }
 

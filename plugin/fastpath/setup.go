@@ -74,6 +74,16 @@ func instanceOf(c *caddy.Controller) *instance {
 	if !ok {
 		in = new(instance)
 		c.Set(key{}, in)
+		c.OnStartup(func() error {
+			for _, i := range caddy.Instances() {
+				i.StorageMu.RLock()
+				if i.Storage[key{}] == any(in) {
+					in.caddy = i
+				}
+				i.StorageMu.RUnlock()
+			}
+			return nil
+		})
 		c.OnShutdown(func() error {
 			in.end()
 			return nil

@@ -3,6 +3,7 @@ package fastpath
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"reflect"
 	"slices"
@@ -19,6 +20,8 @@ import (
 
 // instance is the loops of one instance of the server.
 type instance struct {
+	caddy *caddy.Instance // set at the start
+
 	mu    sync.Mutex
 	loops []*loop
 	ended bool
@@ -51,11 +54,11 @@ func (in *instance) serve(s *dnsserver.Server) {
 	lanes, err := lanesOf(s)
 	var conn *net.UDPConn
 	if err == nil {
-		conn, err = connOf(s)
+		conn, err = connOf(in.caddy, s)
 	}
 	var l *loop
 	if err == nil {
-		l, err = newLoop(s, conn, lanes)
+		l, err = newLoop(in, s, conn, lanes)
 	}
 	if err != nil {
 		log.Infof("%s: the ordinary way serves: %v", s.Addr, err)
@@ -90,28 +93,56 @@ func blocksOf(s *dnsserver.Server) (map[string][]*dnsserver.Config, error) {
 	return blocks, nil
 }
 
-// connOf gives the socket that caddy has paired with a server. Both stand in
-// fields that are not exported.
-func connOf(s *dnsserver.Server) (*net.UDPConn, error) {
-	for _, instance := range caddy.Instances() {
-		servers := instance.Servers()
-		for i := range servers {
-			pair := reflect.ValueOf(&servers[i]).Elem()
-			server, packet := pair.FieldByName("server"), pair.FieldByName("packet")
-			if !server.IsValid() || !packet.IsValid() || server.Type() != reflect.TypeFor[caddy.Server]() || packet.Type() != reflect.TypeFor[net.PacketConn]() {
-				return nil, errServer
-			}
-			if *(*caddy.Server)(unsafe.Pointer(server.UnsafeAddr())) != caddy.Server(s) {
-				continue
-			}
-			conn, ok := (*(*net.PacketConn)(unsafe.Pointer(packet.UnsafeAddr()))).(*net.UDPConn)
-			if !ok {
-				return nil, errConn
-			}
+// connOf gives the socket that caddy has paired with a server.
+func connOf(i *caddy.Instance, s *dnsserver.Server) (*net.UDPConn, error) {
+	for server, packet := range pairs(i) {
+		if server != caddy.Server(s) {
+			continue
+		}
+		if conn, ok := packet.(*net.UDPConn); ok {
 			return conn, nil
 		}
 	}
 	return nil, errConn
+}
+
+// pairs goes through the servers of an instance and their sockets for packets. Both
+// stand in fields that are not exported; there are none if these are not as in
+// caddy v1.1.4.
+func pairs(i *caddy.Instance) iter.Seq2[caddy.Server, net.PacketConn] {
+	return func(yield func(caddy.Server, net.PacketConn) bool) {
+		if i == nil {
+			return
+		}
+		servers := i.Servers()
+		for n := range servers {
+			pair := reflect.ValueOf(&servers[n]).Elem()
+			server, packet := pair.FieldByName("server"), pair.FieldByName("packet")
+			if !server.IsValid() || !packet.IsValid() || server.Type() != reflect.TypeFor[caddy.Server]() || packet.Type() != reflect.TypeFor[net.PacketConn]() {
+				return
+			}
+			if !yield(*(*caddy.Server)(unsafe.Pointer(server.UnsafeAddr())), *(*net.PacketConn)(unsafe.Pointer(packet.UnsafeAddr()))) {
+				return
+			}
+		}
+	}
+}
+
+// successors goes through the sockets of the other instances: at a reload the next
+// one has taken over most of ours, as descriptors of its own.
+func (in *instance) successors() iter.Seq[*net.UDPConn] {
+	return func(yield func(*net.UDPConn) bool) {
+		for _, i := range caddy.Instances() {
+			if i == in.caddy {
+				continue
+			}
+			for _, packet := range pairs(i) {
+				if conn, ok := packet.(*net.UDPConn); ok && !yield(conn) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // lanes are the zones of the server blocks of a listener, in lower case; nil for
