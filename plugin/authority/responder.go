@@ -36,12 +36,26 @@ type responder struct {
 func (r *responder) respond(dst []byte, q *wire.Question) []byte {
 	t := &r.work
 	t.pins = t.pins[:0]
-	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO}
 	t.fold(q.Name)
 	z := r.match(t.folded, q.Type)
 	if z == nil || t.pin(z) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
 		return nil
 	}
+	limit := q.UDPLimit()
+	if r.shape.Limit > 0 {
+		limit = min(limit, max(r.shape.Limit, wire.MinUDP))
+	}
+	cache, version := r.shape.Cache, t.pin(z).ID()
+	if q.ZoneVersion {
+		cache = nil
+	}
+	if cache != nil {
+		if msg, kind, ok := cache.AppendCached(dst, q, t.folded, version, r.shape.Minimal, limit); ok {
+			r.listener.count(z, kind)
+			return msg
+		}
+	}
+	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO}
 	r.answer(t, z)
 	a := &t.answer
 	if a.Kind == zone.NXDomain && len(a.Answer) == 0 && r.Next != nil && t.in(z.fall) {
@@ -56,14 +70,17 @@ func (r *responder) respond(dst []byte, q *wire.Question) []byte {
 		r.options = append(r.options, 0, 6, byte(z.spec.Origin.Labels()), 0)
 		r.options = binary.BigEndian.AppendUint32(r.options, uint32(t.pin(z).Serial()))
 	}
-	limit := q.UDPLimit()
-	if r.shape.Limit > 0 {
-		limit = min(limit, max(r.shape.Limit, wire.MinUDP))
-	}
 	msg, err := r.packer.AppendResponse(dst, q, a, limit, r.options)
 	r.listener.count(z, a.Kind)
 	if err != nil {
 		r.listener.truncated.Inc()
+	}
+	// Names that anybody can make up are not kept, nor what comes from several zones,
+	// or might, if there were another.
+	leaves := len(t.pins) > 1 || a.Next != "" || t.belowCut() != ""
+	if cache != nil && a.Kind != zone.NXDomain && a.Wildcard == "" && !leaves && !r.shape.Rotate {
+		t.fold(q.Name)
+		cache.Keep(&r.packer, msg, len(dst), q, t.folded, version, r.shape.Minimal, a.Kind)
 	}
 	return msg
 }

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ func FuzzResponder(f *testing.F) {
 		f.Add(packed)
 	}
 	h := newTestAuthority(f, nil, "fallthrough", "example.net", "child.example.org")
-	respond := h.Responder(nil, wire.Shape{})
+	respond, cached := h.Responder(nil, wire.Shape{}), h.Responder(nil, wire.Shape{Cache: wire.NewCache()})
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		var q wire.Question
 		if wire.ParseQuestion(msg, &q) != wire.Plain || q.ZoneVersion {
@@ -47,6 +48,11 @@ func FuzzResponder(f *testing.F) {
 		}
 		if len(got) > q.UDPLimit() || &got[0] != &buf[:1][0] {
 			t.Fatalf("%d octets, the limit is %d", len(got), q.UDPLimit())
+		}
+		for range 2 {
+			if again := cached(nil, &q); !bytes.Equal(again, got) {
+				t.Fatalf("%x, with a cache %x", got, again)
+			}
 		}
 		r := new(dns.Msg)
 		if err := r.Unpack(msg); err != nil {
@@ -111,25 +117,31 @@ func benchAuthority(t testing.TB) *Authority {
 }
 
 func TestResponderDoesNotAllocate(t *testing.T) {
-	respond := benchAuthority(t).Responder(nil, wire.Shape{Rotate: true})
+	h := benchAuthority(t)
 	buf := make([]byte, 0, wire.MaxUDP)
-	for name, q := range benchQuestions(t) {
-		if n := testing.AllocsPerRun(1000, func() { respond(buf, &q) }); n > 0 {
-			t.Errorf("%s: %v allocations", name, n)
+	for _, shape := range []wire.Shape{{}, {Rotate: true}, {Cache: wire.NewCache()}} {
+		respond := h.Responder(nil, shape)
+		for name, q := range benchQuestions(t) {
+			if n := testing.AllocsPerRun(1000, func() { respond(buf, &q) }); n > 0 {
+				t.Errorf("%s: %v allocations", name, n)
+			}
 		}
 	}
 }
 
 func BenchmarkResponder(b *testing.B) {
-	respond := benchAuthority(b).Responder(nil, wire.Shape{})
+	h := benchAuthority(b)
 	buf := make([]byte, 0, wire.MaxUDP)
-	for name, q := range benchQuestions(b) {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if respond(buf, &q) == nil {
-					b.Fatal("no response")
+	for way, cache := range map[string]*wire.Cache{"lookup": nil, "cache": wire.NewCache()} {
+		respond := h.Responder(nil, wire.Shape{Cache: cache})
+		for name, q := range benchQuestions(b) {
+			b.Run(name+"/"+way, func(b *testing.B) {
+				for b.Loop() {
+					if respond(buf, &q) == nil {
+						b.Fatal("no response")
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }

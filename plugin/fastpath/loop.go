@@ -55,12 +55,15 @@ const (
 // newWork prepares to answer for a server.
 func (ls lanes) newWork(s *dnsserver.Server, l *loop) {
 	l.lanes = make(map[dnsname.Name]*work, len(ls))
+	cache := wire.NewCache()
 	for n, lane := range ls {
 		if lane == nil {
 			l.lanes[n] = nil
 			continue
 		}
-		w := &work{lane: lane, respond: lane.Responder(s, lane.shape), meter: newMeter(s, lane)}
+		shape := lane.shape
+		shape.Cache = cache
+		w := &work{lane: lane, respond: lane.Responder(s, shape), meter: newMeter(s, lane)}
 		l.lanes[n] = w
 		l.timed = l.timed || w.meter != nil
 		if len(ls) == 1 {

@@ -23,6 +23,7 @@ type Packer struct {
 	compressor
 	end    int // of the buffer: limit octets after the start of the message
 	counts [4]uint16
+	whole  bool // nothing was left out of the last message
 }
 
 // The sections of a message, as places of their counts in the header.
@@ -76,12 +77,15 @@ func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit i
 	var err error
 	if ok {
 		for i := range a.Additional[glue:] {
-			b, _ = p.set(b, additional, &a.Additional[glue+i])
+			var fits bool
+			b, fits = p.set(b, additional, &a.Additional[glue+i])
+			ok = ok && fits
 		}
 	} else {
 		b[start+2] |= byte(FlagTC >> 8)
 		err = ErrTruncated
 	}
+	p.whole = ok
 	if q.HasEDNS {
 		b = appendOPT(b, q, 0, options)
 		p.counts[additional]++

@@ -67,6 +67,8 @@ type Shape struct {
 	Limit   int  // octets that a response over UDP has at most, besides UDPLimit; 0: no other
 	Minimal bool // a positive answer has the section Answer alone
 	Rotate  bool // sets of A, AAAA and MX begin with any of their records
+
+	Cache *Cache // of who asks; nil: none
 }
 
 // optSize is the size of an OPT record without options.
