@@ -1,9 +1,9 @@
 package fastpath
 
 import (
+	"errors"
 	"net"
-	"sync"
-	"sync/atomic"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -11,6 +11,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/udp"
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
 )
 
@@ -19,6 +20,7 @@ type loop struct {
 	in     *instance
 	server *dnsserver.Server
 	conn   *net.UDPConn
+	socket *udp.Socket
 	lanes  map[dnsname.Name]*work // nil for zones that go through the chain
 	only   *work                  // there is no other zone; else nil
 	zone   dnsname.Name           // of only
@@ -26,12 +28,35 @@ type loop struct {
 	meter  loopMeter
 	timed  bool // a lane has a meter
 
+	slow []packet // for the chain, at most maxWaiting
+
 	query  wire.Question
 	folded [dnsname.MaxLen]byte
 
-	stop atomic.Bool
+	// Of the batch, if timed.
+	answers int
+	began   time.Time
+	series  [batchSize]*series // of the answers; nil without the plugin prometheus
+
 	done chan struct{}
-	once sync.Once
+}
+
+// batchSize is how many answers a batch has at most.
+const batchSize = 64
+
+// flushAfter is how many answers are counted before the metrics are brought up to
+// date under load.
+const flushAfter = 10_000
+
+// newLoop prepares to serve a socket.
+func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*loop, error) {
+	socket, err := udp.Open(conn)
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{in: in, server: s, conn: conn, socket: socket, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
+	ls.newWork(s, l)
+	return l, nil
 }
 
 // work is a lane as a loop works on it.
@@ -41,16 +66,6 @@ type work struct {
 	meter   *meter // nil without the plugin prometheus
 	plain   int    // plain queries so far
 }
-
-// verdict is what becomes of a packet.
-type verdict uint8
-
-const (
-	answered verdict = iota // there is a response
-	handOn                  // to the chain
-	handOnSampled
-	dropped
-)
 
 // newWork prepares to answer for a server.
 func (ls lanes) newWork(s *dnsserver.Server, l *loop) {
@@ -97,42 +112,107 @@ func (l *loop) find(q *wire.Question) *work {
 	}
 }
 
-// answer appends the response to a packet to dst, if there is one to be given at
-// once.
-func (l *loop) answer(dst, request []byte) ([]byte, *work, verdict) {
+// Answer implements udp.Handler.
+func (l *loop) Answer(dst []byte, p *udp.Packet) []byte {
 	q := &l.query
-	switch wire.ParseQuestion(request, q) {
+	switch wire.ParseQuestion(p.Data, q) {
 	case wire.Plain:
 	case wire.Drop:
-		return nil, nil, dropped
+		l.meter.dropped++
+		return nil
 	default:
-		return nil, nil, handOn
+		l.handOn(p, false)
+		return nil
 	}
 	w := l.find(q)
 	if w == nil || w.slow(q) {
-		return nil, nil, handOn
+		l.handOn(p, false)
+		return nil
 	}
 	if w.sample > 0 {
 		if w.plain++; w.plain >= w.sample {
 			w.plain = 0
-			if w.logged {
-				return nil, nil, handOn
-			}
-			return nil, nil, handOnSampled
+			l.handOn(p, !w.logged)
+			return nil
 		}
 	}
 	response := w.respond(dst, q)
 	if response == nil {
-		return nil, nil, handOn
+		l.handOn(p, false)
+		return nil
 	}
-	return response, w, answered
+	l.meter.fast++
+	if l.timed {
+		if l.answers == 0 {
+			l.began = time.Now()
+		}
+		l.series[l.answers] = nil
+		if w.meter != nil {
+			s := w.meter.of(q)
+			s.count(q, p.IsIPv6(), p.Data, response)
+			l.series[l.answers] = s
+		}
+		l.answers++
+	}
+	return response
 }
 
-// run reads the socket until end is called; then the socket is closed.
+// Sent implements udp.Handler.
+func (l *loop) Sent(int) {
+	if l.answers > 0 {
+		took := time.Since(l.began).Seconds()
+		for _, s := range l.series[:l.answers] {
+			if s != nil {
+				s.duration.Observe(took)
+			}
+		}
+		l.answers = 0
+	}
+	if l.meter.fast >= flushAfter {
+		l.meter.flush()
+	}
+}
+
+// Turn implements udp.Handler: one packet goes to the chain at a time, so that what
+// the chain does with many keeps no query waiting.
+func (l *loop) Turn() bool {
+	if len(l.slow) == 0 {
+		return false
+	}
+	select {
+	case l.chain.conn.waiting <- l.slow[0]:
+		l.slow[0] = packet{}
+		l.slow = l.slow[1:]
+	case <-l.chain.ended: // by an error that was logged
+		l.meter.overflow += len(l.slow)
+		l.slow = nil
+	default:
+	}
+	return len(l.slow) > 0
+}
+
+// Idle implements udp.Handler.
+func (l *loop) Idle() { l.meter.flush() }
+
+// handOn has a packet go to the chain.
+func (l *loop) handOn(p *udp.Packet, sampled bool) {
+	if len(l.slow) == maxWaiting {
+		l.meter.overflow++
+		return
+	}
+	l.meter.chain++
+	l.slow = append(l.slow, packet{slices.Clone(p.Data), &sender{p.From(), slices.Clone(p.Control()), sampled}})
+}
+
+// run serves the socket until end is called; then the socket is closed.
 func (l *loop) run() {
 	defer close(l.done)
 	l.chain = newChainServer(l.server, l.conn)
-	if err := l.read(); err != nil {
+	err := l.socket.Serve(l)
+	if !l.inherited() {
+		err = errors.Join(err, l.socket.Leave(l))
+	}
+	if err != nil {
 		log.Errorf("%s: %v", l.server.Addr, err)
 	}
 	l.chain.end()
@@ -140,9 +220,19 @@ func (l *loop) run() {
 	_ = l.conn.Close() // it was only read from
 }
 
+// inherited tells whether another instance reads the same socket. Then what has
+// come to it is for that one.
+func (l *loop) inherited() bool {
+	for conn := range l.in.successors() {
+		if udp.Same(conn, l.conn) {
+			return true
+		}
+	}
+	return false
+}
+
 // end ends the loop and waits for it.
 func (l *loop) end() {
-	l.stop.Store(true)
-	l.once.Do(func() { _ = l.conn.SetReadDeadline(time.Unix(1, 0)) }) // it fails if the socket is closed, and then nobody waits
+	l.socket.Stop()
 	<-l.done
 }

@@ -112,7 +112,7 @@ func (m *meter) of(q *wire.Question) *series {
 }
 
 // count counts a query, as far as that is known before the end of its batch.
-func (s *series) count(q *wire.Question, family int, request, response []byte) {
+func (s *series) count(q *wire.Question, ipv6 bool, request, response []byte) {
 	if q.DO {
 		if s.do == nil {
 			s.do = vars.RequestDo.WithLabelValues(s.server, s.zone, "")
@@ -120,9 +120,12 @@ func (s *series) count(q *wire.Question, family int, request, response []byte) {
 		s.do.Inc()
 	}
 	i := min(int(q.Type), 256)
-	c := &s.requests[family-1][i]
+	c, family := &s.requests[0][i], "1"
+	if ipv6 {
+		c, family = &s.requests[1][i], "2"
+	}
 	if *c == nil {
-		*c = vars.RequestCount.WithLabelValues(s.server, s.zone, "", "udp", [...]string{"1", "2"}[family-1], typeLabel(q.Type))
+		*c = vars.RequestCount.WithLabelValues(s.server, s.zone, "", "udp", family, typeLabel(q.Type))
 	}
 	(*c).Inc()
 	s.replySize.Observe(float64(len(response)))

@@ -12,14 +12,13 @@ import (
 	"github.com/coredns/coredns/plugin/pkg/replacer"
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/plugin/pkg/udp"
 )
 
 // maxWaiting bounds the packets that wait for the chain; more are dropped, and
 // counted.
 const maxWaiting = 1024
-
-// maxRequest is the largest request over UDP, in octets.
-const maxRequest = 4096
 
 // packet is a request for the chain.
 type packet struct {
@@ -96,11 +95,11 @@ type chainServer struct {
 
 func newChainServer(s *dnsserver.Server, conn *net.UDPConn) *chainServer {
 	c := &chainServer{
-		conn:  &virtualConn{conn: conn, waiting: make(chan packet, maxWaiting), closed: make(chan struct{})},
+		conn:  &virtualConn{conn: conn, waiting: make(chan packet), closed: make(chan struct{})},
 		ended: make(chan struct{}),
 	}
 	c.dns = &dns.Server{
-		PacketConn: c.conn, Net: "udp", UDPSize: maxRequest, TsigSecret: s.TsigSecret, MsgAcceptFunc: accept,
+		PacketConn: c.conn, Net: "udp", UDPSize: udp.MaxPacket, TsigSecret: s.TsigSecret, MsgAcceptFunc: accept,
 		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) { serveChain(s, w, r) }),
 	}
 	started := make(chan struct{})
