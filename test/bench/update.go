@@ -426,6 +426,7 @@ func oursUpdated(z server.Zone, dir, metricsAt string, profiled bool) string {
 		store %[7]s/store
 		transfer key %[3]s
 	}
+	fastpath
 	update {
 		grant %[3]s zonesub
 	}
