@@ -5,7 +5,7 @@
 //
 // Each part is a part of that page, and leaves the other as it is. The part serving
 // measures lookups and durable changes in process, first load, restart, memory,
-// zone transfers, and CPU time per query of the plugin chain, and compares answers,
+// zone transfers, and CPU time per query, and compares answers,
 // rcodes and message sizes with those of named, knotd and nsd. The part updates
 // measures dynamic updates, and queries among them, beside named and knotd; with
 // -profile DIR it writes CPU profiles of our server there, too.
