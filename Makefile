@@ -19,11 +19,15 @@ export GOFLAGS     := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
 BINARY := bin/coredns
 TOOLS  := bin/tools
 
+# Modules whose Go sources are ours: the one that is shipped, and one for tests
+# that need clients of others.
+MODULES := . test/interop
+
 .DEFAULT_GOAL := help
-.PHONY: help build run test crash peers lint fuzz bench clean
+.PHONY: help build run test crash peers lint fuzz bench bench-update clean
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## compiles bin/coredns
 	$(GO) run ./build
@@ -40,10 +44,12 @@ run: build ## serves Corefile.example on port 1053; Ctrl-C ends it
 
 # The packages below test/ drive the binary and the peers; of their output only
 # what they say is shown, not the names of the tests that pass.
+SAID := { grep -vE '^=== |^ *--- PASS|^PASS$$|\[no test files\]$$' || true; }
+
 test: peers build ## runs all tests; as root it installs the peers' Debian packages
 	$(GO) test -timeout 30m $$($(GO) list ./... | grep -v '/test\(/\|$$\)')
-	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -timeout 30m ./test/... \
-		| { grep -vE '^=== |^ *--- PASS|^PASS$$|\[no test files\]$$' || true; }
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -timeout 30m ./test/... | $(SAID)
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) -C test/interop test -v -timeout 30m ./... | $(SAID)
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./plugin/...
 
 crash: ## kills the server ROUNDS (200) times while it is updated; SEED repeats a run
@@ -55,23 +61,30 @@ peers:
 lint: $(TOOLS) ## gofumpt, go vet, golangci-lint
 	@unformatted=$$($(TOOLS)/gofumpt -l .); \
 		if [ -n "$$unformatted" ]; then echo "not as gofumpt formats it:"; echo "$$unformatted"; exit 1; fi
-	$(GO) vet ./...
-	$(TOOLS)/golangci-lint run ./...
+	for module in $(MODULES); do \
+		$(GO) -C $$module vet ./...; \
+		(cd $$module && $(CURDIR)/$(TOOLS)/golangci-lint run ./...); \
+	done
 
 $(TOOLS): test/tools/go.mod test/tools/go.sum
 	$(GO) -C test/tools build -o $(CURDIR)/$(TOOLS)/ tool
 	@touch $(TOOLS)
 
 fuzz: ## runs every fuzz target for FUZZTIME (60s)
-	@targets=$$($(GO) test -list '^Fuzz' ./...); \
+	@for module in $(MODULES); do \
+		targets=$$($(GO) -C $$module test -list '^Fuzz' ./...); \
 		awk '/^Fuzz/ { f[n++] = $$1 } /^ok/ { for (i = 0; i < n; i++) print $$2, f[i]; n = 0 }' <<<"$$targets" \
-		| while read -r package name; do \
-			echo "$$package $$name"; \
-			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" </dev/null; \
-		done
+			| while read -r package name; do \
+				echo "$$package $$name"; \
+				$(GO) -C $$module test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$package" </dev/null; \
+			done; \
+	done
 
 bench: build ## measures us beside the peers
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench
+
+bench-update: build ## measures dynamic updates beside the peers
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench -part updates
 
 clean: ## removes what was made
 	rm -rf bin

@@ -128,15 +128,21 @@ func (b *block) bindUpdates(seeds map[string]bool) error {
 // sharedBy is the same for zones of one store, and of no other.
 func sharedBy(s *zonedb.Spec) string { return cmp.Or(s.Store, s.Path) + "\x00" + string(s.Origin) }
 
-// seed makes the files of zones that are updated seeds.
-func (b *block) seed(seeds map[string]bool) {
+// seed makes the files of zones that are updated seeds, here or in another block
+// that has the same zone.
+func (b *block) seed(seeds map[string]bool) error {
 	for i := range b.specs {
 		spec := &b.specs[i]
-		if z := b.static[spec.Origin]; z.kind == "" && seeds[sharedBy(spec)] {
-			spec.Seed = true
-			z.spec.Seed = true
+		z := b.static[spec.Origin]
+		switch {
+		case !seeds[sharedBy(spec)]:
+		case z.kind == "source":
+			return z.errorf("zone %s: another server block has the same zone updated, and here its file is the truth: leave out \"source\"", z.origin)
+		default:
+			spec.Seed, z.spec.Seed = true, true
 		}
 	}
+	return nil
 }
 
 // LiveZone gives the zone of that origin, in lower case, or nil if there is none. Other

@@ -76,7 +76,9 @@ func (in *siblings) bind() error {
 		}
 	}
 	for _, b := range in.blocks {
-		b.seed(seeds)
+		if err := b.seed(seeds); err != nil {
+			return err
+		}
 	}
 	in.bound = true
 	return nil

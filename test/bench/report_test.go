@@ -80,7 +80,7 @@ func measured() *report {
 }
 
 func TestTargets(t *testing.T) {
-	verdicts := map[string]string{
+	want := map[string]string{
 		"memory, big zone":                             met,        // 630 / 750
 		"first load on one core, big zone":             unmeasured, // no knotd
 		"plugin chain, small zone":                     met,        // 9 / 20
@@ -96,15 +96,15 @@ func TestTargets(t *testing.T) {
 	for _, x := range r.targets() {
 		got[x.what] = x.verdict()
 	}
-	for what, want := range verdicts {
-		if got[what] != want {
-			t.Errorf("%s: %q, want %q", what, got[what], want)
+	for what, verdict := range want {
+		if got[what] != verdict {
+			t.Errorf("%s: %q, want %q", what, got[what], verdict)
 		}
 	}
-	if len(got) != len(verdicts)-1 {
+	if len(got) != len(want)-1 {
 		t.Errorf("%d targets: %v", len(got), got)
 	}
-	if got, want := r.verdicts(), "4 targets met, 2 missed, 2 not measured"; got != want {
+	if got, want := verdicts(r.targets()), "4 targets met, 2 missed, 2 not measured"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	r.find("big", ours).loaded = 750e6

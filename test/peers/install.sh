@@ -13,18 +13,24 @@ PATH=$PATH:$root/usr/sbin:$root/sbin
 
 # program or file, and the Debian package that has it
 peers="
-named                                         bind9
-dnssec-signzone                               bind9-utils
-dig                                           bind9-dnsutils
-delv                                          bind9-dnsutils
-nsupdate                                      bind9-dnsutils
-knotd                                         knot
-kdig                                          knot-dnsutils
-nsd                                           nsd
-unbound                                       unbound
-ldns-verify-zone                              ldnsutils
-dnsperf                                       dnsperf
-/usr/share/publicsuffix/public_suffix_list.dat publicsuffix
+named                                                          bind9
+dnssec-signzone                                                bind9-utils
+dig                                                            bind9-dnsutils
+delv                                                           bind9-dnsutils
+nsupdate                                                       bind9-dnsutils
+knotd                                                          knot
+kdig                                                           knot-dnsutils
+knsupdate                                                      knot-dnsutils
+nsd                                                            nsd
+unbound                                                        unbound
+ldns-verify-zone                                               ldnsutils
+dnsperf                                                        dnsperf
+kea-dhcp-ddns                                                  kea-dhcp-ddns-server
+lego                                                           lego
+certbot                                                        certbot
+/usr/lib/python3/dist-packages/certbot_dns_rfc2136/__init__.py python3-certbot-dns-rfc2136
+/usr/lib/python3/dist-packages/dns/__init__.py                 python3-dnspython
+/usr/share/publicsuffix/public_suffix_list.dat                 publicsuffix
 "
 
 # missing prints the packages whose program or file is not there, each once.
@@ -41,7 +47,7 @@ missing() {
 
 # install installs the packages given and keeps their services off.
 install() {
-	local status=0 package service
+	local status=0 package service init
 	policy=$root/usr/sbin/policy-rc.d
 	if [ ! -e "$policy" ]; then
 		# The scripts of the packages ask it before they start a service.
@@ -56,15 +62,17 @@ install() {
 	} </dev/null || status=$?
 
 	for package in "$@"; do
+		init=yes
 		case $package in
 		bind9) service=named ;;
-		knot | nsd | unbound) service=$package ;;
+		knot | nsd | unbound | kea-dhcp-ddns-server) service=$package ;;
+		certbot) service=certbot.timer init= ;; # elsewhere a line of cron, for certificates that are not there
 		*) continue ;;
 		esac
 		# Not started now, and not at the next boot either.
 		if [ -d "$root/run/systemd/system" ]; then
 			systemctl disable --now "$service" || status=$?
-		elif command -v update-rc.d >/dev/null; then
+		elif [ -n "$init" ] && command -v update-rc.d >/dev/null; then
 			update-rc.d "$service" disable || status=$?
 		fi
 	done

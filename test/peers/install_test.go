@@ -4,16 +4,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// programs is all that install.sh looks for, besides the public suffix list.
+// programs are all that install.sh looks for.
 var programs = []string{
-	"named", "dnssec-signzone", "dig", "delv", "nsupdate", "knotd", "kdig", "nsd", "unbound", "ldns-verify-zone", "dnsperf",
+	"named", "dnssec-signzone", "dig", "delv", "nsupdate", "knotd", "kdig", "knsupdate", "nsd", "unbound", "ldns-verify-zone", "dnsperf",
+	"kea-dhcp-ddns", "lego", "certbot",
 }
 
-const suffixList = "usr/share/publicsuffix/public_suffix_list.dat"
+const (
+	suffixList = "usr/share/publicsuffix/public_suffix_list.dat"
+	dnspython  = "usr/lib/python3/dist-packages/dns/__init__.py"
+	certbotDNS = "usr/lib/python3/dist-packages/certbot_dns_rfc2136/__init__.py"
+)
+
+// files are what it looks for besides programs.
+var files = []string{suffixList, dnspython, certbotDNS}
 
 // A machine is a folder that install.sh takes for the root, with stand-ins for
 // the programs that it calls. They write their calls to a log.
@@ -26,7 +35,11 @@ type machine struct {
 func newMachine(t *testing.T, uid string) *machine {
 	m := &machine{t: t, root: t.TempDir()}
 	m.env = []string{"PATH=" + m.path("bin"), "PEERS_ROOT=" + m.root, "LOG=" + m.path("log")}
-	for _, dir := range []string{"bin", "usr/sbin", "usr/share/publicsuffix"} {
+	dirs := []string{"bin", "usr/sbin"}
+	for _, f := range files {
+		dirs = append(dirs, filepath.Dir(f))
+	}
+	for _, dir := range dirs {
 		if err := os.MkdirAll(m.path(dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -61,15 +74,19 @@ func (m *machine) program(name, script string) {
 	m.write(name, "#!/bin/sh\n"+script+"\n", 0o755)
 }
 
-// withPeers installs what install.sh looks for, except for the programs given.
+// withPeers installs what install.sh looks for, except for the programs and files given.
 func (m *machine) withPeers(except ...string) {
 	m.t.Helper()
 	for _, p := range programs {
-		if !strings.Contains(" "+strings.Join(except, " ")+" ", " "+p+" ") {
+		if !slices.Contains(except, p) {
 			m.program("bin/"+p, "")
 		}
 	}
-	m.write(suffixList, "", 0o644)
+	for _, f := range files {
+		if !slices.Contains(except, f) {
+			m.write(f, "", 0o644)
+		}
+	}
 }
 
 // withApt adds an apt-get that tells whether services would be started, and whose
@@ -137,12 +154,12 @@ func TestMissingAndNoRight(t *testing.T) {
 	}{{"not root", "1000", true}, {"no apt-get", "0", false}} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := newMachine(t, tc.uid)
-			m.withPeers("knotd", "dig", "delv")
+			m.withPeers("knotd", "dig", "delv", dnspython)
 			if tc.apt {
-				m.withApt("bin/knotd", "bin/dig", "bin/delv")
+				m.withApt("bin/knotd", "bin/dig", "bin/delv", dnspython)
 			}
 			printed, calls, ok := m.run()
-			contains(t, "printed", printed, "missing bind9-dnsutils knot\n", "apt-get install bind9-dnsutils knot\n")
+			contains(t, "printed", printed, "missing bind9-dnsutils knot python3-dnspython\n", "apt-get install bind9-dnsutils knot python3-dnspython\n")
 			if !ok || calls != "" {
 				t.Errorf("ended well: %v; calls:\n%s", ok, calls)
 			}
@@ -167,26 +184,24 @@ func TestInstalls(t *testing.T) {
 				}
 				m.program("bin/systemctl", `echo "systemctl $*" >>"$LOG"`)
 			},
-			[]string{"systemctl disable --now named\nsystemctl disable --now nsd\n"},
+			[]string{"systemctl disable --now named\nsystemctl disable --now certbot.timer\nsystemctl disable --now kea-dhcp-ddns-server\nsystemctl disable --now nsd\n"},
 		},
 		{
 			"init scripts",
 			func(m *machine) { m.program("usr/sbin/update-rc.d", `echo "update-rc.d $*" >>"$LOG"`) },
-			[]string{"update-rc.d named disable\nupdate-rc.d nsd disable\n"},
+			[]string{"update-rc.d named disable\nupdate-rc.d kea-dhcp-ddns-server disable\nupdate-rc.d nsd disable\n"},
 		},
 		{"no init system", func(*machine) {}, nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			m := newMachine(t, "0")
-			m.withPeers("named", "nsd")
-			if err := os.Remove(m.path(suffixList)); err != nil {
-				t.Fatal(err)
-			}
-			m.withApt("bin/named", "usr/sbin/nsd", suffixList)
+			m.withPeers("named", "nsd", "kea-dhcp-ddns", "certbot", suffixList)
+			m.withApt("bin/named", "usr/sbin/nsd", "usr/sbin/kea-dhcp-ddns", "bin/certbot", suffixList)
 			tc.setUp(m)
 			printed, calls, ok := m.run("INTEROP=require")
-			contains(t, "printed", printed, "installing bind9 nsd publicsuffix", "all are installed")
-			contains(t, "calls", calls, append(tc.calls, "--no-install-recommends bind9 nsd publicsuffix\npolicy 101 noninteractive\n")...)
+			const installed = "bind9 certbot kea-dhcp-ddns-server nsd publicsuffix"
+			contains(t, "printed", printed, "installing "+installed, "all are installed")
+			contains(t, "calls", calls, append(tc.calls, "--no-install-recommends "+installed+"\npolicy 101 noninteractive\n")...)
 			if n := strings.Count(calls, " update\n"); n != 1 {
 				t.Errorf("%d updates:\n%s", n, calls)
 			}

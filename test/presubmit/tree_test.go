@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -17,6 +18,9 @@ const modulePath = "github.com/trustdns/trustdns"
 
 // root is the folder of go.mod, seen from this package.
 const root = "../.."
+
+// modules are the folders of the modules whose sources are ours, from the root.
+var modules = []string{".", "test/interop"}
 
 // A source is one Go file of a tree.
 type source struct {
@@ -36,9 +40,9 @@ func (s source) at(n ast.Node) string {
 }
 
 // skipFolder tells whether a folder holds none of our sources: what git and make
-// keep, test data, and modules of their own below the root.
+// keep, test data, and other modules below the root.
 func skipFolder(tree fs.FS, name string) bool {
-	if name == "." {
+	if slices.Contains(modules, name) {
 		return false
 	}
 	base := path.Base(name)
@@ -49,7 +53,7 @@ func skipFolder(tree fs.FS, name string) bool {
 	return err == nil
 }
 
-// parseTree reads all Go files of the module at the root of the tree.
+// parseTree reads all Go files of our modules in the tree.
 func parseTree(tree fs.FS) ([]source, error) {
 	var list []source
 	fset := token.NewFileSet()
@@ -83,7 +87,7 @@ func parseTree(tree fs.FS) ([]source, error) {
 	return list, err
 }
 
-// ourSources returns the Go files of this module.
+// ourSources returns the Go files of our modules.
 func ourSources(t *testing.T) []source {
 	t.Helper()
 	list, err := parseTree(os.DirFS(root))
@@ -144,22 +148,24 @@ func expect(t *testing.T, got, want []string) {
 
 func TestParseTreeSkips(t *testing.T) {
 	tree := badTree{files: map[string]string{
-		"go.mod":             "module m",
-		"a/a.go":             "package a",
-		"bin/b.go":           "package b",
-		"a/testdata/c.go":    "not Go at all",
-		".git/d.go":          "package d",
-		"a/tools/go.mod":     "module tools",
-		"a/tools/e.go":       "package e",
-		"a/bin/f.go":         "package f",
-		"a/bin/readme.txt":   "",
-		"a/_drafts/draft.go": "package g",
+		"go.mod":              "module m",
+		"a/a.go":              "package a",
+		"bin/b.go":            "package b",
+		"a/testdata/c.go":     "not Go at all",
+		".git/d.go":           "package d",
+		"a/tools/go.mod":      "module tools",
+		"a/tools/e.go":        "package e",
+		"a/bin/f.go":          "package f",
+		"a/bin/readme.txt":    "",
+		"a/_drafts/draft.go":  "package g",
+		"test/interop/go.mod": "module interop",
+		"test/interop/h.go":   "package h",
 	}}
 	var got []string
 	for _, s := range tree.sources(t) {
 		got = append(got, s.path)
 	}
-	expect(t, got, []string{"a/a.go", "a/bin/f.go"})
+	expect(t, got, []string{"a/a.go", "a/bin/f.go", "test/interop/h.go"})
 	broken := badTree{files: map[string]string{"a.go": "package"}}
 	if _, err := parseTree(broken.fs()); err == nil {
 		t.Error("no error for a file that does not parse")

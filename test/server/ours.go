@@ -76,8 +76,14 @@ func build(tags string) (string, error) {
 		}
 		built.dir = dir
 	}
+	// Other modules of the tree have tests too; the binary is made of what the main one requires.
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/trustdns/trustdns").Output()
+	if err != nil {
+		return "", fmt.Errorf("looking for the module: %w", err)
+	}
 	path := filepath.Join(built.dir, "coredns"+tags)
-	cmd := exec.Command("go", "build", "-tags", tags, "-trimpath", "-buildvcs=false", "-o", path, "github.com/trustdns/trustdns/build/coredns")
+	cmd := exec.Command("go", "build", "-tags", tags, "-trimpath", "-buildvcs=false", "-o", path, "./build/coredns")
+	cmd.Dir = strings.TrimSpace(string(root))
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building coredns: %w\n%s", err, out)

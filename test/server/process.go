@@ -42,14 +42,16 @@ type Server struct {
 
 	args, env []string
 	zones     []string // to wait for
+	ready     string   // in its log when it is ready; "": nothing to look for
 	logPath   string
 	process   atomic.Pointer[process] // the newest
 }
 
 // process is one run of a server.
 type process struct {
-	cmd   *exec.Cmd
-	ended chan struct{} // closed when the process is gone
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when the process is gone
+	logged int           // octets in the log before it started
 }
 
 // PID returns the process id of the server.
@@ -115,13 +117,17 @@ func (s *Server) Launch(env ...string) error {
 		return err
 	}
 	defer logFile.Close()
+	before, err := logFile.Stat()
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(s.args[0], s.args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.Dir, logFile, logFile
 	cmd.Env = slices.Concat(os.Environ(), s.env, env)
 	if err := spawn(cmd); err != nil {
 		return err
 	}
-	p := &process{cmd: cmd, ended: make(chan struct{})}
+	p := &process{cmd: cmd, ended: make(chan struct{}), logged: int(before.Size())}
 	s.process.Store(p)
 	go func() {
 		_ = cmd.Wait() // its error says again how the process ended
@@ -130,8 +136,9 @@ func (s *Server) Launch(env ...string) error {
 	return nil
 }
 
-// Await waits until the server answers SOA with authority for all of its zones, over UDP and over TCP. The error says
-// that its process has ended, or that this took too long.
+// Await waits until the server's log says that it is ready, if there is something to look for in it, and until it answers
+// SOA with authority for all of its zones, over UDP and over TCP. The error says that its process has ended, or that this
+// took too long.
 func (s *Server) Await() error {
 	p := s.process.Load()
 	deadline := time.NewTimer(startTimeout)
@@ -139,12 +146,19 @@ func (s *Server) Await() error {
 	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	var last error
-	for i := 0; i < 2*len(s.zones); {
-		network := "udp"
-		if i >= len(s.zones) {
-			network = "tcp"
+	for i := -1; i < 2*len(s.zones); {
+		switch {
+		case i < 0:
+			last = nil
+			if !strings.Contains(s.Log()[p.logged:], s.ready) {
+				last = fmt.Errorf("no %q in its log", s.ready)
+			}
+		case i < len(s.zones):
+			last = askSOA("udp", s.Addr.String(), s.zones[i])
+		default:
+			last = askSOA("tcp", s.Addr.String(), s.zones[i-len(s.zones)])
 		}
-		if last = askSOA(network, s.Addr.String(), s.zones[i%len(s.zones)]); last == nil {
+		if last == nil {
 			i++
 			continue
 		}
@@ -188,6 +202,7 @@ func portTaken(log string) bool {
 type plan struct {
 	name  string
 	zones []string // to wait for
+	ready string   // to wait for in its log
 	// prepare writes the configuration for a port into a folder and returns the command line.
 	prepare func(dir string, port int) ([]string, error)
 	env     []string
@@ -225,7 +240,7 @@ func launch(dir string, p plan) (*Server, error) {
 	}
 	s := &Server{
 		Name: p.name, Addr: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)), Dir: dir,
-		args: args, env: p.env, zones: p.zones, logPath: filepath.Join(dir, "log"),
+		args: args, env: p.env, zones: p.zones, ready: p.ready, logPath: filepath.Join(dir, "log"),
 	}
 	return s, s.Launch()
 }

@@ -148,6 +148,28 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A program of the test's own is ready when its log says so, after each start.
+func TestProgram(t *testing.T) {
+	p := Program{
+		Name:  "sh",
+		Ready: "here I am",
+		Prepare: func(dir string, port int) ([]string, error) {
+			return []string{"-c", `echo "here $WHO am"; exec sleep 60`}, nil
+		},
+		Env: []string{"WHO=I"},
+	}
+	s := StartProgram(t, p)
+	s.Kill()
+	s.Restart(t)
+	if n := strings.Count(s.Log(), p.Ready); n != 2 {
+		t.Errorf("%d starts in the log:\n%s", n, s.Log())
+	}
+	p.Prepare = func(string, int) ([]string, error) { return []string{"-c", "echo here; exit 7"}, nil }
+	if p := run(t, func(tb testing.TB) { StartProgram(tb, p) }); !strings.Contains(p.failed, "ended while starting: exit status 7") {
+		t.Errorf("a program that ends: %q", p.failed)
+	}
+}
+
 func TestStartFails(t *testing.T) {
 	p := run(t, func(tb testing.TB) { StartOurs(tb, ".:"+Port+" {\n no_such_plugin\n}\n", "x.example") })
 	if !strings.Contains(p.failed, "ended while starting") || !strings.Contains(p.failed, "no_such_plugin") {
