@@ -164,7 +164,7 @@ func newStorm(t *testing.T, seed uint64) *storm {
 	}
 	s.reach = depth
 	for i := range writers {
-		w := &writer{storm: s, label: fmt.Sprintf("w%d", i), network: "udp"}
+		w := &writer{storm: s, label: fmt.Sprintf("w%d", i), network: "udp", ids: uint16(i * (1 << 16 / writers))}
 		if i%2 > 0 {
 			w.network = "tcp"
 		}
