@@ -332,3 +332,60 @@ func TestFastPathStop(t *testing.T) {
 		t.Errorf("the log:\n%s", s.Log())
 	}
 }
+
+// TestFastPathFlood: names that nobody has, as many as one likes, cost no memory.
+func TestFastPathFlood(t *testing.T) {
+	t.Parallel()
+	s := startFast(t, "example.org:PORT {\n bind 127.0.0.1\n authority {\n  file ZONE\n }\n fastpath\n}\n")
+	flood := func(n int) {
+		t.Helper()
+		conn, err := net.Dial("udp", s.Addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		co := &dns.Conn{Conn: conn}
+		const window = 50
+		lost := 0
+		for i := 0; i < n; i += window {
+			for j := range window {
+				if err := co.WriteMsg(new(dns.Msg).SetQuestion(fmt.Sprintf("r%d-%d.example.org.", i, i*window+j), dns.TypeA)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range window {
+				if err := co.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+					t.Fatal(err)
+				}
+				if r, err := co.ReadMsg(); err != nil {
+					lost++
+				} else if r.Rcode != dns.RcodeNameError {
+					t.Fatalf("%v", r)
+				}
+			}
+		}
+		if lost > n/100 {
+			t.Errorf("%d of %d lost", lost, n)
+		}
+	}
+	flood(20_000)
+	before := residentSize(t, s.PID())
+	flood(200_000)
+	if after := residentSize(t, s.PID()); after > before+16<<20 {
+		t.Errorf("from %d to %d octets", before, after)
+	}
+}
+
+// residentSize gives the memory of a process, in octets.
+func residentSize(t *testing.T, pid int) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var total, resident int64
+	if _, err := fmt.Sscan(string(text), &total, &resident); err != nil {
+		t.Fatal(err)
+	}
+	return resident * int64(os.Getpagesize())
+}
