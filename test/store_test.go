@@ -156,7 +156,7 @@ func TestStoresThatEndTheStart(t *testing.T) {
 		"empty":   "store is corrupt: the file is empty; restore it from a backup, or move it away",
 		"short":   "store is corrupt",
 		"damaged": "store is corrupt",
-		"newer":   "store was written by a newer version (format 999, and 1 is known): go back to that version",
+		"newer":   "store was written by a newer version (format 999, and 2 is known): go back to that version",
 	} {
 		path := at(store + "/zones.db")
 		before, err := os.ReadFile(path)
@@ -267,7 +267,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Mkdir(at("data"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, at("server"), fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -c 'mount -t tmpfs -o size=24m tmpfs %s && exec %s \"$@\"' sh \"$@\"\n", at("data"), server.Binary(t)))
+	write(t, at("server"), fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -c 'mount -t tmpfs -o size=64m tmpfs %s && exec %s \"$@\"' sh \"$@\"\n", at("data"), server.Binary(t)))
 	if err := os.Chmod(at("server"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +281,7 @@ func TestFullDisk(t *testing.T) {
 	filler := filepath.Join(inside, "filler")
 	fill(t, filler)
 
-	put(t, at("zone"), zone(2, 5000))
+	put(t, at("zone"), zone(2, 20000)) // more than has room in the log, which is there already
 	waitFor(t, "the error in the log", func() bool {
 		return strings.Contains(s.Log(), "example.org.: not loaded, serial 1 stays in service: ") && strings.Contains(s.Log(), "no space left on device")
 	})

@@ -213,6 +213,7 @@ func (q *request) reply(w dns.ResponseWriter, o outcome) (int, error) {
 	if errors.As(o.err, &own) {
 		deniedTotal.WithLabelValues(own.reason).Inc()
 	}
+	q.audit(&o, rcode)
 
 	m := new(dns.Msg)
 	m.MsgHdr = dns.MsgHdr{Id: q.request.Id, Response: true, Opcode: dns.OpcodeUpdate, Rcode: rcode}
@@ -233,7 +234,6 @@ func (q *request) reply(w dns.ResponseWriter, o outcome) (int, error) {
 		}
 	}
 	err := w.WriteMsg(m)
-	q.audit(&o, rcode)
 	var pack *dns.Error
 	if errors.As(err, &pack) {
 		return dns.RcodeServerFailure, err
