@@ -5,6 +5,8 @@ SHELL       := /bin/bash
 
 GO       ?= go
 FUZZTIME ?= 60s
+ROUNDS   ?= 200
+SEED     ?= 0
 # INTEROP=require makes a missing peer a failure; otherwise its tests are skipped.
 INTEROP  ?=
 
@@ -22,10 +24,10 @@ TOOLS  := bin/tools
 MODULES := . test/interop
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test peers lint fuzz bench clean
+.PHONY: help build run test crash peers lint fuzz bench bench-update clean
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## compiles bin/coredns
 	$(GO) run ./build
@@ -49,6 +51,9 @@ test: peers build ## runs all tests; as root it installs the peers' Debian packa
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -timeout 30m ./test/... | $(SAID)
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) -C test/interop test -v -timeout 30m ./... | $(SAID)
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./plugin/...
+
+crash: ## kills the server ROUNDS (200) times while it is updated; SEED repeats a run
+	$(GO) test -v -count=1 -timeout 3h -run '^TestUpdates$$' ./test/crash -rounds $(ROUNDS) -seed $(SEED)
 
 peers:
 	@test/peers/install.sh
@@ -77,6 +82,9 @@ fuzz: ## runs every fuzz target for FUZZTIME (60s)
 
 bench: build ## measures us beside the peers
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench
+
+bench-update: build ## measures dynamic updates beside the peers
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench -part updates
 
 clean: ## removes what was made
 	rm -rf bin

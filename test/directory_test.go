@@ -94,10 +94,10 @@ sub.shadow.org:%[1]s {
 
 	failures := metricOf(t, metrics, "coredns_authority_load_errors_total")
 	put(t, at("zones/example.com.zone"), zone(6))
-	logged(fmt.Sprintf("directory: %s: zone example.com. is outside of example.org. shadow.org. 2.0.192.in-addr.arpa., which is all that %s:4 serves",
+	logged(fmt.Sprintf("directory: %q: zone example.com. is outside of example.org. shadow.org. 2.0.192.in-addr.arpa., which is all that %s:4 serves",
 		at("zones/example.com.zone"), filepath.Join(s.Dir, "Corefile")))
 	put(t, at("zones/a.sub.shadow.org.zone"), zone(7))
-	logged(fmt.Sprintf("directory: %s: queries for zone a.sub.shadow.org. do not come here: the server block for sub.shadow.org. takes them", at("zones/a.sub.shadow.org.zone")))
+	logged(fmt.Sprintf("directory: %q: queries for zone a.sub.shadow.org. do not come here: the server block for sub.shadow.org. takes them", at("zones/a.sub.shadow.org.zone")))
 	if n := metricOf(t, metrics, "coredns_authority_load_errors_total") - failures; n != 2 {
 		t.Errorf("%v failures", n)
 	}

@@ -239,15 +239,5 @@ func writeCertificate(t *testing.T, dir string) {
 // waitFor polls until done, and fails the test when that takes too long.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
-		case <-tick.C:
-		}
-	}
+	server.WaitFor(t, func() string { return what }, done)
 }

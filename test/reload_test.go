@@ -369,17 +369,24 @@ func TestReloadFails(t *testing.T) {
 	reloadWith(t, s, reloadFailed)
 	unchanged("a mistake in the Corefile")
 
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	listen := func() net.Listener {
+		t.Helper()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		return l
 	}
-	defer taken.Close()
 	changed := strings.NewReplacer(
 		"file example.org.zone", "file new/example.org.zone\njournal 5\nserial date",
 		"directory zones\n", "directory more\nstore fresh\n").Replace(good)
-	late := changed + fmt.Sprintf("example.net:%d {\nbind 127.0.0.1\nauthority {\nfile %s\nstore %s\n}\n}\n",
-		taken.Addr().(*net.TCPAddr).Port, at("example.org.zone"), at("fresher"))
-	put(t, conf, late)
+	late := func(taken net.Listener) string {
+		return changed + fmt.Sprintf("example.net:%d {\nbind 127.0.0.1\nauthority {\nfile %s\nstore %s\n}\n}\n",
+			taken.Addr().(*net.TCPAddr).Port, at("example.org.zone"), at("fresher"))
+	}
+	taken := listen()
+	put(t, conf, late(taken))
 	for range 3 {
 		reloadWith(t, s, "address already in use")
 		unchanged("a port that is taken")
@@ -397,6 +404,21 @@ func TestReloadFails(t *testing.T) {
 	}
 	put(t, conf, good)
 	reloadWith(t, s, reloaded)
+	// Nor does it matter if there was no authority before.
+	put(t, conf, fmt.Sprintf(".:%d {\nbind 127.0.0.1\nwhoami\npprof 127.0.0.1:%d\n}\n", s.Addr.Port(), debug))
+	reloadWith(t, s, reloaded)
+	put(t, conf, late(listen()))
+	reloadWith(t, s, "address already in use")
+	for file := range files(t, s) {
+		if strings.HasPrefix(file, dir) {
+			t.Errorf("%s is open in a server without authority", file)
+		}
+	}
+	put(t, conf, good)
+	reloadWith(t, s, reloaded)
+	if n := serialOf(s, "one.example."); n != 5 {
+		t.Errorf("once more: serial %d", n)
+	}
 	for _, store := range []string{"fresh", "fresher"} {
 		if files(t, s)[at(store+"/zones.db")] > 0 {
 			t.Errorf("the store %s is open still", store)

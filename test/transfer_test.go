@@ -445,19 +445,20 @@ func TestTransferOneVersion(t *testing.T) {
 	gives(t, "the transfer that began later", nil, quick, err, secondary.Whole, h.versions[0])
 }
 
-// Clients that do not read hold their place for a while only; others are served, as many as there are places, and queries
-// in any case.
+// Clients that do not read hold their place for a while only, and each a quarter of the places at most; others are served, as
+// many as there are places, and queries in any case.
 func TestStalledTransfers(t *testing.T) {
 	t.Parallel()
-	const lines, places, more = 45000, 64, 4
+	const lines, places, share, more = 45000, 64, 16, 4
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "example.org.zone"), bulk(1, lines))
 	metrics := freePort(t)
 	s := server.StartOurs(t, block(dir, "authority {\nfile example.org.zone\ntransfer net 127.0.0.0/8\n}\n"+fmt.Sprintf("prometheus 127.0.0.1:%d", metrics)), "example.org")
 	client := &secondary.Client{Addr: s.Addr.String(), Zone: "example.org."}
-	// stall begins a transfer and reads no further than to see that it goes on.
-	stall := func() *secondary.Conn {
-		conn, err := client.Dial()
+	// stall begins a transfer, which it does not read.
+	stall := func(host byte) *secondary.Conn {
+		from := secondary.Client{Addr: client.Addr, Zone: client.Zone, Source: netip.AddrFrom4([4]byte{127, 0, 0, host})}
+		conn, err := from.Dial()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -466,6 +467,7 @@ func TestStalledTransfers(t *testing.T) {
 		}
 		return conn
 	}
+	// begun reads the head of the answer.
 	begun := func(conn *secondary.Conn) (rcode int) {
 		var head [14]byte
 		if err := conn.SetReadDeadline(time.Now().Add(secondary.Timeout)); err != nil {
@@ -476,9 +478,9 @@ func TestStalledTransfers(t *testing.T) {
 		}
 		return int(head[5] & 15)
 	}
-	var conns []*secondary.Conn
-	for range places - 1 {
-		conn := stall()
+	var conns, late []*secondary.Conn
+	for i := range places - 1 {
+		conn := stall(byte(11 + i/share))
 		defer conn.Close()
 		conns = append(conns, conn)
 	}
@@ -487,19 +489,24 @@ func TestStalledTransfers(t *testing.T) {
 			t.Fatalf("a transfer began with rcode %d", rcode)
 		}
 	}
+	// There is a place, but not for one that has its share; it is told so after a while.
+	for range more {
+		conn := stall(11)
+		defer conn.Close()
+		late = append(late, conn)
+	}
 	if a, err := client.AXFR(); err != nil || len(a.Records) != lines+4 {
 		t.Errorf("beside %d that are stalled: %v", len(conns), err)
 	}
-	conn := stall()
+	conn := stall(10)
 	defer conn.Close()
 	if rcode := begun(conn); rcode != dns.RcodeSuccess {
 		t.Fatalf("the last place: rcode %d", rcode)
 	}
 	conns = append(conns, conn)
-	// There is no place left; those that ask now are told so after a while.
-	var late []*secondary.Conn
+	// There is no place left for anybody.
 	for range more {
-		conn := stall()
+		conn := stall(9)
 		defer conn.Close()
 		late = append(late, conn)
 	}
@@ -511,7 +518,7 @@ func TestStalledTransfers(t *testing.T) {
 	}
 	for _, conn := range late {
 		if rcode := begun(conn); rcode != dns.RcodeServerFailure {
-			t.Errorf("with all places taken: rcode %d", rcode)
+			t.Errorf("without a place: rcode %d", rcode)
 		}
 	}
 	// Those that are stalled are cut off, and there are places again.
@@ -528,8 +535,112 @@ func TestStalledTransfers(t *testing.T) {
 	if a, err := client.AXFR(); err != nil || len(a.Records) != lines+4 {
 		t.Errorf("afterwards: %v", err)
 	}
-	for result, want := range map[string]int{"error": places, "refused": more, "ok": 3} {
+	for result, want := range map[string]int{"error": places, "refused": 2 * more, "ok": 3} {
 		awaitTotal(t, metrics, `coredns_authority_transfers_total\{.*result="`+result+`".*\}`, want)
+	}
+}
+
+// RFC 7314: the EXPIRE of the SOA record is told to those who ask for it with SOA, AXFR or IXFR, once, in all forms of the
+// answer, signed or not.
+func TestExpire(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := &history{path: filepath.Join(dir, "zone"), origin: "example.org."}
+	records := strings.TrimPrefix(bulk(1, 3000), fmt.Sprintf(zoneText, 1, "192.0.2.1"))
+	zone := func(serial int) string { return fmt.Sprintf(zoneText, serial, "192.0.2.1") + records }
+	write(t, h.path, zone(1))
+	lines := "authority {\nfile zone\ntransfer key a.test b.test\ntransfer net 127.0.0.1\n}\nkeys {\n" + tsigLine(keyA) + "}\ntsig {\nsecret b.test. " + secretTwo + "\n}\n"
+	s := server.StartOurs(t, block(dir, lines), "example.org")
+	h.own = &secondary.Client{Addr: s.Addr.String(), Zone: "example.org."}
+	h.edit(t, zone(2))
+
+	const soaExpire = 1209600
+	told := func(what string, asked bool, options []dns.EDNS0) {
+		t.Helper()
+		n := 0
+		for _, o := range options {
+			if e, ok := o.(*dns.EDNS0_EXPIRE); ok && !e.Empty && e.Expire == soaExpire {
+				n++
+			}
+		}
+		if n != len(options) || n > 1 || (n == 1) != asked {
+			t.Errorf("%s: options %v, asked for EXPIRE: %t", what, options, asked)
+		}
+	}
+	ask := func(m *dns.Msg) {
+		opt := m.IsEdns0()
+		opt.Option = append(opt.Option, &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true})
+	}
+	for _, network := range []string{"udp", "tcp"} {
+		for _, asked := range []bool{true, false} {
+			for _, qtype := range []uint16{dns.TypeSOA, dns.TypeIXFR} {
+				m := h.own.Request(qtype, 1)
+				if qtype == dns.TypeSOA {
+					m.Ns = nil
+				}
+				if asked {
+					ask(m)
+				}
+				c := dns.Client{Net: network}
+				r, _, err := c.Exchange(m, s.Addr.String())
+				if err != nil || r.IsEdns0() == nil || len(r.Answer) == 0 {
+					t.Fatal(r, err)
+				}
+				told(network+" "+dns.TypeToString[qtype], asked, r.IsEdns0().Option)
+			}
+		}
+	}
+	for _, key := range []*server.Key{nil, keyA, {Name: "b.test.", Algorithm: "hmac-sha256", Secret: secretTwo}} {
+		client := &secondary.Client{Addr: s.Addr.String(), Zone: "example.org.", Key: key}
+		for _, asked := range []bool{true, false} {
+			for serial, form := range []secondary.Form{secondary.Whole, secondary.Incremental, secondary.UpToDate} { // 0: AXFR
+				what := fmt.Sprintf("key %v, asked for EXPIRE: %t, from serial %d", key, asked, serial)
+				m := client.Request(dns.TypeIXFR, uint32(serial))
+				if serial == 0 {
+					m = client.Request(dns.TypeAXFR, 0)
+				}
+				if asked {
+					ask(m)
+				}
+				conn, err := client.Dial()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				if err := conn.Send(m); err != nil {
+					t.Fatal(err)
+				}
+				a, err := conn.Receive(m)
+				if err != nil || a.Form != form || (form == secondary.Whole) != (len(a.Messages) > 1) {
+					t.Errorf("%s: %v", what, err)
+					continue
+				}
+				for i, message := range a.Messages {
+					told(fmt.Sprintf("%s, message %d", what, i+1), asked && i == 0, message.Options)
+				}
+			}
+		}
+	}
+}
+
+// A transfer is one line in the log, also beside plugins that warn of each message that they cannot look into.
+func TestTransferIsALine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "example.org.zone"), bulk(1, 3000))
+	s := server.StartOurs(t, block(dir, "authority {\nfile example.org.zone\ntransfer key a.test b.test\ntransfer net 127.0.0.1\n}\nkeys {\n"+tsigLine(keyA)+"}\n"+
+		"tsig {\nsecret b.test. "+secretTwo+"\n}\nloadbalance\ncache\nheader {\nresponse set aa\n}\n"), "example.org")
+	before := strings.Count(s.Log(), "\n")
+	for i, key := range []*server.Key{nil, keyA, {Name: "b.test.", Algorithm: "hmac-sha256", Secret: secretTwo}} {
+		a, err := (&secondary.Client{Addr: s.Addr.String(), Zone: "example.org.", Key: key}).AXFR()
+		gives(t, fmt.Sprintf("key %v", key), nil, a, err, secondary.Whole, version(t, "example.org.", bulk(1, 3000)))
+		if err == nil && len(a.Messages) < 2 {
+			t.Errorf("%d messages", len(a.Messages))
+		}
+		waitFor(t, "the line of the transfer", func() bool { return strings.Count(s.Log(), "sent whole") == i+1 })
+	}
+	if log := s.Log(); strings.Count(log, "\n") != before+3 {
+		t.Errorf("the log:\n%.3000s", log)
 	}
 }
 

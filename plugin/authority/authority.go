@@ -103,7 +103,7 @@ func (a *Authority) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.M
 
 // answer looks the question up in z and goes on where a chain of CNAMEs leads to
 // another zone of the block.
-func (a *Authority) answer(t *task, z *served) {
+func (b *block) answer(t *task, z *served) {
 	t.pin(z).Lookup(&t.query, &t.answer)
 	for {
 		next := t.answer.Next
@@ -114,7 +114,7 @@ func (a *Authority) answer(t *task, z *served) {
 			return
 		}
 		t.fold(next)
-		to := a.match(t.folded, t.query.Type)
+		to := b.match(t.folded, t.query.Type)
 		if to == nil || to == z {
 			return
 		}

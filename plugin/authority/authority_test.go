@@ -84,13 +84,19 @@ func repeat(n int, parts ...string) string {
 }
 
 // write puts a file into dir, last changed some minutes ago.
+// It is there at once, and whole: on a busy machine one that is being written may
+// look as if it were left alone.
 func writeFile(t testing.TB, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	temp := path + ".new"
+	if err := os.WriteFile(temp, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	then := time.Now().Add(-5 * time.Minute)
-	if err := os.Chtimes(path, then, then); err != nil {
+	if err := os.Chtimes(temp, then, then); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(temp, path); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -231,6 +237,8 @@ func show(m *dns.Msg) string {
 						fmt.Fprintf(&b, " ede=%d %q", e.InfoCode, e.ExtraText)
 					case *dns.EDNS0_ZONEVERSION:
 						fmt.Fprintf(&b, " zoneversion=%d %d %x", e.LabelCount, e.Type, e.Version)
+					case *dns.EDNS0_EXPIRE:
+						fmt.Fprintf(&b, " expire=%d", e.Expire)
 					default:
 						fmt.Fprintf(&b, " option=%d", e.Option())
 					}
@@ -244,6 +252,9 @@ func show(m *dns.Msg) string {
 }
 
 func lines(s ...string) string { return strings.Join(s, "\n") }
+
+// expire asks for EXPIRE.
+var expire = &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Empty: true}
 
 const (
 	orgSOA = "authority example.org. 300 IN SOA ns1.example.org. hostmaster.example.org. 2024010101 7200 3600 1209600 300"
@@ -355,6 +366,16 @@ func TestAnswers(t *testing.T) {
 			"no ZONEVERSION outside of our zones", query("other.com.", dns.TypeA, edns(1232, &dns.EDNS0_ZONEVERSION{Code: dns.EDNS0ZONEVERSION})),
 			lines("REFUSED", `opt 1232 do=false ede=20 ""`),
 		},
+		{
+			"EXPIRE", query("example.org.", dns.TypeSOA, edns(1232, expire, expire)),
+			lines("NOERROR aa", strings.NewReplacer("authority", "answer", "300 IN", "3600 IN").Replace(orgSOA), "opt 1232 do=false expire=1209600"),
+		},
+		{
+			"EXPIRE and ZONEVERSION", query("example.org.", dns.TypeSOA, edns(1232, expire, &dns.EDNS0_ZONEVERSION{Code: dns.EDNS0ZONEVERSION})),
+			lines("NOERROR aa", strings.NewReplacer("authority", "answer", "300 IN", "3600 IN").Replace(orgSOA), "opt 1232 do=false expire=1209600 zoneversion=2 0 78a3f175"),
+		},
+		{"no EXPIRE with other types", query("www.example.org.", dns.TypeA, edns(1232, expire)), lines("NOERROR aa", wwwA, "opt 1232 do=false")},
+		{"no EXPIRE below the apex", query("www.example.org.", dns.TypeSOA, edns(1232, expire)), lines("NOERROR aa", orgSOA, "opt 1232 do=false")},
 		{"A38 not ours", query("other.com.", dns.TypeA), "REFUSED"},
 		{"A38 not ours, with EDNS", query("other.com.", dns.TypeA, edns(1232)), lines("REFUSED", `opt 1232 do=false ede=20 ""`)},
 		{"A38 the root is not ours", query(".", dns.TypeNS), "REFUSED"},
@@ -735,5 +756,47 @@ func TestLibraryRefusesZoneVersion(t *testing.T) {
 	}
 	if err := new(dns.Msg).Unpack(wire); err == nil {
 		t.Error("the empty option is taken now")
+	}
+}
+
+// brokenWriter is the connection to a client that is gone.
+type brokenWriter struct {
+	test.ResponseWriter
+	closed int
+	late   int // messages after that
+}
+
+func (w *brokenWriter) Write([]byte) (int, error) {
+	if w.closed > 0 {
+		w.late++
+	}
+	return 0, io.ErrClosedPipe
+}
+
+func (w *brokenWriter) WriteMsg(*dns.Msg) error {
+	_, err := w.Write(nil)
+	return err
+}
+
+func (w *brokenWriter) Close() error {
+	w.closed++
+	return nil
+}
+
+// TestTransferToNobody: a client that is gone at the first message gets no second,
+// and its transfer is an error of nobody's but its own.
+func TestTransferToNobody(t *testing.T) {
+	h := newTestAuthority(t, nil, "transfer net 10.0.0.0/8")
+	counted := func(result string) float64 {
+		return max(metric(t, "coredns_authority_transfers_total", "", "example.org.", "whole", result), 0)
+	}
+	failed, refused := counted("error"), counted("refused")
+	w := &brokenWriter{ResponseWriter: test.ResponseWriter{TCP: true}}
+	code, err := h.ServeDNS(t.Context(), w, query("example.org.", dns.TypeAXFR))
+	if code != dns.RcodeSuccess || err != nil || w.closed != 1 || w.late != 0 {
+		t.Errorf("%s, %v, closed %d times, %d messages afterwards", dns.RcodeToString[code], err, w.closed, w.late)
+	}
+	if counted("error") != failed+1 || counted("refused") != refused {
+		t.Errorf("counted %v errors and %v refusals", counted("error")-failed, counted("refused")-refused)
 	}
 }

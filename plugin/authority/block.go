@@ -11,6 +11,7 @@ import (
 
 	"github.com/coredns/caddy"
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/feed"
@@ -31,6 +32,7 @@ type block struct {
 	static     zoneMap       // zones that stand in the Corefile
 	specs      []zonedb.Spec // theirs, in its order
 	folders    []*folder
+	wary       bool // a plugin logs each message that it cannot look into
 
 	zones  atomic.Pointer[zoneMap] // all of them, once they are loaded
 	loaded atomic.Bool
@@ -69,6 +71,10 @@ type updater interface {
 // updated, which are read from their files just once.
 func (b *block) bind(seeds map[string]bool) error {
 	handlers := b.config.Handlers()
+	has := func(name string) bool {
+		return slices.ContainsFunc(handlers, func(h plugin.Handler) bool { return h.Name() == name })
+	}
+	b.wary = (has("loadbalance") || has("header")) && !has("minimal") // which would hand on the last message alone
 	for _, d := range b.directives {
 		if err := d.bindKeys(handlers); err != nil {
 			return err
@@ -86,9 +92,9 @@ func (b *block) bind(seeds map[string]bool) error {
 				return err
 			}
 		}
-		if len(b.folders) > 0 && h.Name() == "cache" {
-			return b.folders[0].errorf("property \"directory\" and the plugin cache exclude each other: cache asks at the start which zones it must leave alone, and these come and go")
-		}
+	}
+	if len(b.folders) > 0 && has("cache") {
+		return b.folders[0].errorf("property \"directory\" and the plugin cache exclude each other: cache asks at the start which zones it must leave alone, and these come and go")
 	}
 	return nil
 }
@@ -122,15 +128,21 @@ func (b *block) bindUpdates(seeds map[string]bool) error {
 // sharedBy is the same for zones of one store, and of no other.
 func sharedBy(s *zonedb.Spec) string { return cmp.Or(s.Store, s.Path) + "\x00" + string(s.Origin) }
 
-// seed makes the files of zones that are updated seeds.
-func (b *block) seed(seeds map[string]bool) {
+// seed makes the files of zones that are updated seeds, here or in another block
+// that has the same zone.
+func (b *block) seed(seeds map[string]bool) error {
 	for i := range b.specs {
 		spec := &b.specs[i]
-		if z := b.static[spec.Origin]; z.kind == "" && seeds[sharedBy(spec)] {
-			spec.Seed = true
-			z.spec.Seed = true
+		z := b.static[spec.Origin]
+		switch {
+		case !seeds[sharedBy(spec)]:
+		case z.kind == "source":
+			return z.errorf("zone %s: another server block has the same zone updated, and here its file is the truth: leave out \"source\"", z.origin)
+		default:
+			spec.Seed, z.spec.Seed = true, true
 		}
 	}
+	return nil
 }
 
 // LiveZone gives the zone of that origin, in lower case, or nil if there is none. Other
@@ -178,6 +190,7 @@ func (b *block) open(db *zonedb.DB) error {
 // close lets go of all zones. It may be called while the instance starts, if a
 // signal ends the server then.
 func (b *block) close() {
+	b.stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.end()
@@ -280,5 +293,5 @@ func (f *folder) changed(zones []*zonedb.Zone) {
 // failed tells of a file that is no zone, or a directory that cannot be read.
 func (f *folder) failed(path string, err error) {
 	loadErrors.Inc()
-	log.Errorf("directory: %s: %s", path, strings.ReplaceAll(err.Error(), "\n", "; "))
+	log.Errorf("directory: %q: %s", path, strings.ReplaceAll(err.Error(), "\n", "; "))
 }

@@ -104,15 +104,16 @@ func TestDirectory(t *testing.T) {
 
 	failures := metric(t, "coredns_authority_load_errors_total")
 	for name, why := range map[string]string{
-		"example.net.zone": "zone example.net. is outside of org., which is all that Testfile:1 serves",
-		"fixed.org.zone":   "zone fixed.org. is there already, at Testfile:4",
-		"a b.org.zone":     `"a b.org" is not the name of a zone: write characters beyond ASCII as an A-label (xn--…)`,
+		"example.net.zone":          "zone example.net. is outside of org., which is all that Testfile:1 serves",
+		"fixed.org.zone":            "zone fixed.org. is there already, at Testfile:4",
+		"a b.org.zone":              `"a b.org" is not the name of a zone: write characters beyond ASCII as an A-label (xn--…)`,
+		"a\n[INFO] a line.org.zone": `"a\n[INFO] a line.org" is not the name of a zone: write characters beyond ASCII as an A-label (xn--…)`,
 	} {
 		writeFile(t, at(name), minimal(5))
-		line := fmt.Sprintf("[ERROR] plugin/authority: directory: %s: %s\n", at(name), why)
+		line := fmt.Sprintf("[ERROR] plugin/authority: directory: %q: %s\n", at(name), why)
 		eventually(t, line, func() bool { return strings.Contains(out.String(), line) })
 	}
-	if n := metric(t, "coredns_authority_load_errors_total") - failures; n != 3 {
+	if n := metric(t, "coredns_authority_load_errors_total") - failures; n != 4 {
 		t.Errorf("%v failures", n)
 	}
 	if serial("fixed.org.") != 9 || serial("example.net.") != 0 {

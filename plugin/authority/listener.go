@@ -36,6 +36,11 @@ type answerCounters [zone.YXDomain + 1]atomic.Pointer[prometheus.Counter]
 // listener gives the one the request came by.
 func (b *block) listener(ctx context.Context) *listener {
 	server, _ := ctx.Value(dnsserver.Key{}).(*dnsserver.Server)
+	return b.listenerOf(server)
+}
+
+// listenerOf gives the one of a server.
+func (b *block) listenerOf(server *dnsserver.Server) *listener {
 	for {
 		known := b.known.Load()
 		if known != nil {

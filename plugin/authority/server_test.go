@@ -1,10 +1,10 @@
 package authority
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -485,7 +485,7 @@ func TestReload(t *testing.T) {
 }
 
 // TestFailedReloadLeavesNothing: an instance that cannot start is dropped without
-// a word to its plugins.
+// a word to its plugins, whatever was there before.
 func TestFailedReloadLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
 	for _, zone := range []string{"example.org", "example.net"} {
@@ -496,26 +496,79 @@ func TestFailedReloadLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	block := "%s:%s {\nbind 127.0.0.1\nauthority {\nfile " + dir + "/{zone}\n}\n}\n"
-	s := serve(t, fmt.Sprintf(block, "example.org", "0"))
 	_, port, err := net.SplitHostPort(taken.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.reload(fmt.Sprintf(block, "example.net", port)); err == nil {
-		t.Fatal("the port is taken, and yet the instance started")
+	ours := func(zone, port string) string {
+		return fmt.Sprintf("%s:%s {\nbind 127.0.0.1\nauthority {\nfile %s/{zone}\nstore %s/data\n}\n}\n", zone, port, dir, dir)
 	}
-	if got := s.serial("example.org."); got != 1 {
-		t.Errorf("serial %d", got)
+	const none = ".:0 {\nbind 127.0.0.1\nwhoami\n}\n"
+	for name, tc := range map[string]struct {
+		corefile string
+		zones    int
+	}{"with zones": {ours("example.org", "0"), 1}, "without authority": {none, 0}} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, tc.corefile)
+			for range 3 {
+				if err := s.reload(ours("example.net", "0") + ours("example.com", port)); err == nil {
+					t.Fatal("the port is taken, and yet the instance started")
+				}
+				if n := len(zonedb.Process.Zones()); n != tc.zones {
+					t.Fatalf("%d zones, want %d", n, tc.zones)
+				}
+			}
+			if n := len(s.OnRestartFailed); n != 1 {
+				t.Errorf("word was left %d times", n)
+			}
+			if err := s.reload(ours("example.net", "0")); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(zonedb.Process.Zones()); n != 1 {
+				t.Errorf("%d zones at last", n)
+			}
+		})
 	}
-	// The list of instances keeps a failed one in its memory until the next is put there.
-	if err := s.reload(fmt.Sprintf(block, "example.org", "0")); err != nil {
+	t.Run("at the first start", func(t *testing.T) {
+		if _, err := caddy.Start(input(ours("example.net", port))); err == nil {
+			t.Fatal("the port is taken, and yet the instance started")
+		}
+		serve(t, ours("example.org", "0"))
+		if n := len(zonedb.Process.Zones()); n != 1 {
+			t.Errorf("%d zones", n)
+		}
+	})
+}
+
+// TestReloadFailsWhenDone: caddy also says that a restart has failed when the new
+// instance serves and the end of the old one went wrong.
+func TestReloadFailsWhenDone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	writeFile(t, path, minimal(1))
+	corefile := fmt.Sprintf("example.org:0 {\nbind 127.0.0.1\nauthority {\nfile %s\n}\n}", path)
+	old, err := caddy.Start(input(corefile))
+	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the end of the zones of the failed instance", func() bool {
-		runtime.GC()
-		return len(zonedb.Process.Zones()) == 1
-	})
+	(&instance{old, t}).await()
+	trouble := errors.New("trouble")
+	old.OnShutdown = append(old.OnShutdown, func() error { return trouble })
+	if _, err := old.Restart(input(corefile)); !errors.Is(err, trouble) {
+		t.Fatal(err)
+	}
+	running := caddy.Instances()
+	if len(running) != 1 || running[0] == old {
+		t.Fatalf("%d instances", len(running))
+	}
+	s := &instance{running[0], t}
+	defer func() {
+		if err := errors.Join(append(s.ShutdownCallbacks(), s.Stop())...); err != nil {
+			t.Error(err)
+		}
+	}()
+	s.await()
+	writeFile(t, path, minimal(2))
+	eventually(t, "an edit", func() bool { return s.serial("example.org.") == 2 })
 }
 
 func TestMendedFileComesIntoService(t *testing.T) {

@@ -39,22 +39,14 @@ func setup(c *caddy.Controller) error {
 	}
 	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &Authority{Next: next, block: b} })
 
-	var before zonedb.Mark
 	c.OnStartup(func() error {
 		if err := b.owner.bind(); err != nil {
 			return plugin.Error(name, err)
 		}
+		b.start()
 		if err := b.open(zonedb.Process); err != nil {
 			return plugin.Error(name, err)
 		}
-		return nil
-	})
-	c.OnRestart(func() error {
-		before = zonedb.Process.Mark()
-		return nil
-	})
-	c.OnRestartFailed(func() error { // nobody tells the instance that failed
-		zonedb.Process.CloseSince(before)
 		return nil
 	})
 	c.OnShutdown(func() error {
@@ -84,7 +76,9 @@ func (in *siblings) bind() error {
 		}
 	}
 	for _, b := range in.blocks {
-		b.seed(seeds)
+		if err := b.seed(seeds); err != nil {
+			return err
+		}
 	}
 	in.bound = true
 	return nil
@@ -92,11 +86,10 @@ func (in *siblings) bind() error {
 
 // siblingsOf gives the one that is being set up.
 func siblingsOf(c *caddy.Controller) *siblings {
-	type key struct{}
-	in, ok := c.Get(key{}).(*siblings)
+	in, ok := c.Get(siblingsKey{}).(*siblings)
 	if !ok {
 		in = &siblings{zones: make(map[string]*directive)}
-		c.Set(key{}, in)
+		c.Set(siblingsKey{}, in)
 	}
 	return in
 }

@@ -46,7 +46,7 @@ func TestShadowed(t *testing.T) {
 				}
 				return
 			}
-			want := fmt.Sprintf("[ERROR] plugin/authority: directory: %s/a.example.org.zone: queries for zone a.example.org. do not come here: the server block for %s takes them\n", dir, c.by)
+			want := fmt.Sprintf("[ERROR] plugin/authority: directory: %q: queries for zone a.example.org. do not come here: the server block for %s takes them\n", filepath.Join(dir, "a.example.org.zone"), c.by)
 			if failures != 1 || !strings.Contains(out.String(), want) {
 				t.Errorf("%v failures:\n%s", failures, out)
 			}

@@ -11,7 +11,8 @@ import (
 )
 
 // bound makes the writers of the server, which go by the OPT record of the
-// request, come to the size of the largest response that we send.
+// request, come to the size of the largest response that we send, and to its
+// flags.
 func bound(opt *dns.OPT, l *listener, stream bool) {
 	switch {
 	case stream:
@@ -21,6 +22,7 @@ func bound(opt *dns.OPT, l *listener, stream bool) {
 	case opt.UDPSize() > wire.MaxUDP:
 		opt.SetUDPSize(wire.MaxUDP)
 	}
+	opt.Hdr.Ttl &^= 0x7fff // reserved flags, which they would repeat (RFC 6891 §6.1.4)
 }
 
 // sizer stands in front of a plugin that hands on copies of requests: the size
@@ -55,7 +57,7 @@ func (s *sizer) Name() string { return name + "/size" }
 func (s *sizer) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if opt := r.IsEdns0(); opt != nil {
 		l := s.block.listener(ctx)
-		if (l.quic || opt.UDPSize() > wire.MaxUDP) && s.concerns(r) {
+		if (l.quic || opt.UDPSize() > wire.MaxUDP || opt.Hdr.Ttl&0x7fff != 0) && s.concerns(r) {
 			bound(opt, l, l.stream(w))
 		}
 	}

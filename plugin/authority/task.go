@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -141,9 +142,9 @@ func (t *task) limit() int {
 
 // Sizes of records and options at the end of a response, in octets.
 const (
-	optSize         = 11                    // OPT without options (RFC 6891 §6.1.2)
-	zoneVersionSize = 4 + 6                 // ZONEVERSION with a serial (RFC 9660 §2)
-	tsigSize        = 10 + 26 + 16 + 64 + 6 // TSIG without the name of its key, at most (RFC 8945 §4.2)
+	optSize    = 11                    // OPT without options (RFC 6891 §6.1.2)
+	optionSize = 4 + 6                 // ZONEVERSION with a serial (RFC 9660 §2); EXPIRE is shorter (RFC 7314 §2)
+	tsigSize   = 10 + 26 + 16 + 64 + 6 // TSIG without the name of its key, at most (RFC 8945 §4.2)
 )
 
 // reserve gives the room for records that are added to the response after its
@@ -153,8 +154,8 @@ func (t *task) reserve(ctx context.Context, opt *dns.OPT) int {
 	if t.opt != nil {
 		n += optSize
 	}
-	if opt != nil && len(opt.Option) > 0 {
-		n += zoneVersionSize
+	if opt != nil {
+		n += len(opt.Option) * optionSize
 	}
 	return n + signatureSize(ctx)
 }
@@ -310,27 +311,47 @@ func (t *task) fit(m *message, limit, reserve int) bool {
 }
 
 // options gives an OPT record for the response, if the one of the request, which
-// the server puts there otherwise, will not do: to hold a ZONEVERSION, or for the
-// plugin nsid, which sets DO in one that it makes itself.
+// the server puts there otherwise, will not do: to hold a ZONEVERSION or EXPIRE, or
+// for the plugin nsid, which sets DO in one that it makes itself.
 func (t *task) options(z *served) *dns.OPT {
 	if t.opt == nil {
 		return nil
 	}
 	var opt *dns.OPT
+	var version, expire bool // are there: each once, however often it is asked for
 	for _, o := range t.opt.Option {
-		switch o.Option() {
-		case dns.EDNS0NSID:
-			if opt == nil {
-				opt = t.newOPT()
-			}
-		case dns.EDNS0ZONEVERSION:
-			version := binary.BigEndian.AppendUint32(nil, uint32(t.pin(z).Serial()))
-			return t.newOPT(&dns.EDNS0_ZONEVERSION{
-				Code: dns.EDNS0ZONEVERSION, LabelCount: uint8(z.spec.Origin.Labels()), Version: string(version),
+		code := o.Option()
+		if code != dns.EDNS0NSID && code != dns.EDNS0ZONEVERSION && code != dns.EDNS0EXPIRE {
+			continue
+		}
+		if opt == nil {
+			opt = t.newOPT()
+		}
+		switch {
+		case code == dns.EDNS0ZONEVERSION && !version:
+			version = true
+			serial := binary.BigEndian.AppendUint32(nil, uint32(t.pin(z).Serial()))
+			opt.Option = append(opt.Option, &dns.EDNS0_ZONEVERSION{
+				Code: dns.EDNS0ZONEVERSION, LabelCount: uint8(z.spec.Origin.Labels()), Version: string(serial),
 			})
+		case code == dns.EDNS0EXPIRE && !expire && t.query.Type == rrset.TypeSOA && len(t.query.Name) == len(z.spec.Origin):
+			expire = true
+			opt.Option = append(opt.Option, &dns.EDNS0_EXPIRE{Code: dns.EDNS0EXPIRE, Expire: expireOf(t.pin(z))})
 		}
 	}
 	return opt
+}
+
+// wantsExpire tells whether the request has the option EXPIRE (RFC 7314 §2).
+func (t *task) wantsExpire() bool {
+	return t.opt != nil && slices.ContainsFunc(t.opt.Option, func(o dns.EDNS0) bool { return o.Option() == dns.EDNS0EXPIRE })
+}
+
+// expireOf gives the EXPIRE of a version: a primary tells that of the SOA record,
+// in seconds (RFC 7314 §3.1).
+func expireOf(s *zone.Snapshot) uint32 {
+	rdata := s.SOA().First()
+	return binary.BigEndian.Uint32([]byte(rdata[len(rdata)-8:]))
 }
 
 // newOPT gives an OPT record for the response. Its size and flags are those of

@@ -2,7 +2,7 @@ package authority
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"time"
@@ -14,6 +14,7 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/identity"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/wire"
 	"github.com/trustdns/trustdns/plugin/pkg/xfr"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
@@ -48,6 +49,9 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 	}
 	_, byStock := signer(ctx)
 	options := xfr.Options{Reserve: signatureSize(ctx)}
+	if t.wantsExpire() {
+		options.EDNS = wire.AppendOption(nil, wire.OptionExpire, binary.BigEndian.AppendUint32(nil, expireOf(s)))
+	}
 	if !t.stream {
 		options.UDP = t.limit()
 	}
@@ -60,12 +64,26 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 		_, err := w.Write(msg)
 		return err
 	}
-	if byStock || !t.stream || stream.Form == xfr.UpToDate { // single messages go the way of all answers
+	if byStock || a.wary || !t.stream || stream.Form == xfr.UpToDate { // single messages go the way of all answers
 		write = t.writePacked(w)
 	}
-	sent, err := xfr.Out.Send(ctx, stream, write, func() { _ = w.Close() })
+	if byStock {
+		one, first := write, true
+		write = func(msg []byte) error {
+			if !first { // RFC 8945 §5.3.1
+				w.TsigTimersOnly(true)
+			}
+			first = false
+			return one(msg)
+		}
+	}
+	closed := false
+	sent, err := xfr.Out.Send(ctx, clientOf(w), stream, write, func() {
+		closed = true
+		_ = w.Close()
+	})
 	transferBytes.WithLabelValues(t.listener.address, z.origin).Add(float64(sent.Octets))
-	if err != nil && sent.Messages == 0 && !errors.Is(err, xfr.ErrStalled) {
+	if err != nil && sent.Messages == 0 && !closed {
 		log.Warningf("%s: no transfer to %s: %s", z.origin, w.RemoteAddr(), err)
 		return deny(refusal{"transfer", xfr.Rcode(err), dns.ExtendedErrorCodeOther, "too many transfers"})
 	}
@@ -118,8 +136,9 @@ func (t *task) writePacked(w dns.ResponseWriter) func([]byte) error {
 			return err
 		}
 		m.Compress = true
-		// The server puts its own OPT record there.
-		m.Extra = nil
+		if opt := m.IsEdns0(); opt == nil || len(opt.Option) == 0 {
+			m.Extra = nil // the server puts its own OPT record there
+		}
 		return w.WriteMsg(m)
 	}
 }

@@ -162,11 +162,13 @@ func (b *block) addFile(c *caddy.Controller, path string) error {
 }
 
 // secrets gives what the library needs to verify and sign: it looks names up as
-// requests spell them.
+// requests spell them, which is in one of these ways.
 func (b *block) secrets() map[string]string {
 	s := make(map[string]string)
 	for _, k := range b.keys {
-		s[k.name], s[k.spelled] = k.encoded(), k.encoded()
+		for _, spelled := range []string{k.name, k.spelled, strings.ToUpper(k.name)} {
+			s[spelled] = k.encoded()
+		}
 	}
 	return s
 }

@@ -1,16 +1,18 @@
 package update
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/miekg/dns"
 )
 
-// maxShown bounds how many records of an update section a line in the log has;
-// the history has all.
-const maxShown = 8
+// Bounds of a line in the log: how many records of an update section it has, and
+// how many octets of the RDATA of each. The history has all.
+const (
+	maxShown = 8
+	maxRDATA = 200
+)
 
 // audit writes the one line that an update has in the log.
 func (q *request) audit(o *outcome, rcode int) {
@@ -51,11 +53,21 @@ func (q *request) audit(o *outcome, rcode int) {
 		b.WriteString("; ")
 		describe(&b, rr)
 	}
-	if _, ok := errors.AsType[*refusal](o.err); ok || o.err == nil || rcode != dns.RcodeServerFailure {
-		log.Info(b.String())
+	line := strings.Map(printable, b.String())
+	if rcode != dns.RcodeServerFailure {
+		log.Info(line)
 	} else {
-		log.Error(b.String())
+		log.Error(line)
 	}
+}
+
+// printable keeps what a client has written in one line: the library gives the
+// options of an OPT record, of all records, as they came.
+func printable(r rune) rune {
+	if !strconv.IsPrint(r) {
+		return '?'
+	}
+	return r
 }
 
 // describe writes what a record of the update section asks for.
@@ -71,7 +83,11 @@ func describe(b *strings.Builder, rr dns.RR) {
 	b.WriteByte(' ')
 	b.WriteString(dns.Type(h.Rrtype).String())
 	if h.Rdlength > 0 {
+		text := strings.TrimPrefix(rr.String(), h.String())
 		b.WriteByte(' ')
-		b.WriteString(strings.TrimPrefix(rr.String(), h.String()))
+		b.WriteString(text[:min(len(text), maxRDATA)])
+		if len(text) > maxRDATA {
+			b.WriteString("…")
+		}
 	}
 }

@@ -52,7 +52,7 @@ func newRequest(ctx context.Context, w dns.ResponseWriter, r *dns.Msg, origin dn
 	}
 	if id, ok := identity.From(ctx); ok {
 		q.client.Key, _ = dnsname.Parse(id.Key, dnsname.Root) // keys has parsed it
-		q.signature = signature{id.MAC, id.Signed, id.Fudge}
+		q.signature = signature{q.client.Key, id.MAC, id.Signed, id.Fudge}
 	} else if key, ok := tsig.ValidatedKeyName(ctx); ok {
 		q.client.Key, _ = dnsname.Parse(strings.ToLower(key), dnsname.Root)
 	}
@@ -130,11 +130,15 @@ func records(section string, rrs []dns.RR) ([]ddns.Record, error) {
 	for i, rr := range rrs {
 		h := rr.Header()
 		r := ddns.Record{Type: h.Rrtype, Class: h.Class, TTL: h.Ttl}
+		length := int(h.Rdlength) // before the record is packed, which changes it
 		var err error
-		if h.Rdlength == 0 { // the library gives a record with nothing in it
+		if length == 0 { // the library gives a record with nothing in it
 			r.Owner, err = dnsname.Parse(h.Name, dnsname.Root)
 		} else {
 			r.Owner, r.RDATA, err = rrset.FromRR(rr)
+		}
+		if err == nil && length < shortest(r.Type, r.RDATA) {
+			err = rrset.ErrMalformed
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s %d: %w", errMalformed, section, i+1, err)
@@ -142,6 +146,23 @@ func records(section string, rrs []dns.RR) ([]ddns.Record, error) {
 		list[i] = r
 	}
 	return list, nil
+}
+
+// shortest gives how long RDATA that came in a message must have been at least:
+// its names may have been compressed. The library takes RDATA that ends where a
+// field begins for one whose other fields are zero.
+func shortest(typ uint16, rdata string) int {
+	if typ == dns.TypeISDN { // whose last field may be left out (RFC 1183 §3.2)
+		return 0
+	}
+	from, to, _ := rrset.Names(typ, rdata)
+	n := len(rdata) - (to - from)
+	for from < to {
+		length := dnsname.Len(rdata[from:to])
+		n += min(2, length) // RFC 1035 §4.1.4: a pointer, or the root
+		from += length
+	}
+	return n
 }
 
 // adds tells whether there is a record to add.
@@ -192,7 +213,6 @@ func (q *request) reply(w dns.ResponseWriter, o outcome) (int, error) {
 	if errors.As(o.err, &own) {
 		deniedTotal.WithLabelValues(own.reason).Inc()
 	}
-	q.audit(&o, rcode)
 
 	m := new(dns.Msg)
 	m.MsgHdr = dns.MsgHdr{Id: q.request.Id, Response: true, Opcode: dns.OpcodeUpdate, Rcode: rcode}
@@ -213,6 +233,7 @@ func (q *request) reply(w dns.ResponseWriter, o outcome) (int, error) {
 		}
 	}
 	err := w.WriteMsg(m)
+	q.audit(&o, rcode)
 	var pack *dns.Error
 	if errors.As(err, &pack) {
 		return dns.RcodeServerFailure, err

@@ -43,7 +43,13 @@ func parse(c *caddy.Controller) (*block, error) {
 			return nil, c.Errf("the directive is there already, at %s", b.place)
 		}
 		b = &block{place: place(c), leases: leases{records: recordTerm, keys: keyTerm}}
-		for _, z := range plugin.OriginsFromArgsOrServerBlock(c.RemainingArgs(), c.ServerBlockKeys) {
+		args := c.RemainingArgs()
+		for _, arg := range args { // what comes below leaves out those that are no zones
+			if len(plugin.Host(arg).NormalizeExact()) == 0 {
+				return nil, c.Errf("%q is not a zone", arg)
+			}
+		}
+		for _, z := range plugin.OriginsFromArgsOrServerBlock(args, c.ServerBlockKeys) {
 			n, err := dnsname.Parse(z, dnsname.Root)
 			if err != nil {
 				return nil, c.Errf("zone %v", err)

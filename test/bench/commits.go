@@ -157,8 +157,8 @@ func changeAddress(ctx context.Context, z *zonedb.Zone, s subject, r *rand.Rand)
 		return 0, err
 	}
 	start := time.Now()
-	_, err = z.Apply(ctx, "bench", func(txn *zone.Txn) error {
-		_, err := txn.Replace(owner, a)
+	_, err = z.Apply(ctx, "bench", func(e *zonedb.Edit) error {
+		_, err := e.Replace(owner, a)
 		return err
 	})
 	return time.Since(start), err

@@ -1,13 +1,18 @@
 // Command bench measures this server beside others on one machine and writes
 // what it found to docs/benchmarks.md:
 //
-//	go run ./test/bench [-quick] [-o FILE] [-servers NAME,...]
+//	go run ./test/bench [-part serving|updates] [-quick] [-o FILE] [-servers NAME,...]
 //
-// It measures lookups and durable changes in process, first load, restart, memory,
-// zone transfers, and CPU time per query of the plugin chain, and compares answers,
-// rcodes and message sizes with those of named, knotd and nsd. Servers run on one core, what asks them on another, all
-// over the loopback interface. It needs Linux, two cores, dnsperf and taskset. A
-// peer that is not installed is named in the result.
+// Each part is a part of that page, and leaves the other as it is. The part serving
+// measures lookups and durable changes in process, first load, restart, memory,
+// zone transfers, and CPU time per query, and compares answers,
+// rcodes and message sizes with those of named, knotd and nsd. The part updates
+// measures dynamic updates, and queries among them, beside named and knotd; with
+// -profile DIR it writes CPU profiles of our server there, too.
+//
+// Servers run on one core, what asks them on another, all
+// over the loopback interface. It needs Linux, two cores, taskset and, for the part
+// serving, dnsperf. A peer that is not installed is named in the result.
 //
 // With -quick it takes less than two minutes, with smaller zones and fewer
 // rounds, and prints the result instead of writing it; -o FILE says otherwise. The
@@ -33,6 +38,8 @@ import (
 var (
 	quickFlag   = flag.Bool("quick", false, "small zones and few rounds, less than two minutes")
 	outFlag     = flag.String("o", "", "`file` to write (default docs/benchmarks.md, with -quick none)")
+	partFlag    = flag.String("part", serving.name, "`part` of the page to measure for: serving or updates")
+	profileFlag = flag.String("profile", "", "`folder` for CPU profiles of our server, part updates only")
 	serversFlag = flag.String("servers", names(candidates), "`names` of the servers to measure")
 )
 
@@ -69,9 +76,19 @@ var (
 	quick = extent{small: 1000, medium: 20_000, big: 50_000, lookups: []int{1000, 20_000}, rounds: 3, round: 400 * time.Millisecond, starts: 1, commit: time.Second, queries: 20_000, sample: 1000}
 )
 
-// bench measures everything and writes the report.
+// The extents of the part about updates.
+var (
+	fullUpdates  = extent{small: 1000, medium: 100_000, rounds: 5, round: 2500 * time.Millisecond}
+	quickUpdates = extent{small: 1000, medium: 20_000, rounds: 3, round: 700 * time.Millisecond}
+)
+
+// bench measures for one part of the page and writes it.
 func bench(t *testing.T) {
 	started := time.Now()
+	p, err := findPart(*partFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
 	out := *outFlag
 	if out == "" && !*quickFlag {
 		out = filepath.Join("docs", "benchmarks.md")
@@ -80,9 +97,9 @@ func bench(t *testing.T) {
 		t.Fatalf("no folder to write the result to, run this in the root of the tree: %v", err)
 	}
 	removeAtEnd(t)
-	ext := full
+	ext := p.full
 	if *quickFlag {
-		ext = quick
+		ext = p.quick
 		if err := flag.Set("test.benchtime", "100ms"); err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +111,7 @@ func bench(t *testing.T) {
 	if len(cores) < 2 {
 		t.Fatalf("this takes two cores, one for a server and one for what asks it; there is %d", len(cores))
 	}
-	for _, program := range []string{"dnsperf", "taskset"} {
+	for _, program := range p.needs {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Fatalf("%v; it is in the Debian package %s", err, map[string]string{"dnsperf": "dnsperf", "taskset": "util-linux"}[program])
 		}
@@ -103,7 +120,7 @@ func bench(t *testing.T) {
 	if err := buildOurs(t); err != nil {
 		t.Fatal(err)
 	}
-	r.chosen, r.missing = choose(t, strings.Split(*serversFlag, ","))
+	r.chosen, r.missing = choose(t, p.servers(strings.Split(*serversFlag, ",")))
 	for _, m := range r.missing {
 		progress("not measured: %s", m)
 	}
@@ -111,15 +128,11 @@ func bench(t *testing.T) {
 	if err := pin(m.clientCore); err != nil {
 		t.Fatal(err)
 	}
-	m.inProcess(t)
-	m.commits(t)
-	for _, s := range m.subjects(t) {
-		t.Run(s.name, func(t *testing.T) { m.measure(t, s) })
-	}
+	p.measure(m, t)
 	r.took = time.Since(started)
-	text := r.String()
+	text := p.text(r)
 	fmt.Print(text)
-	progress("%s", r.verdicts())
+	progress("%s", verdicts(p.targets(r)))
 	switch {
 	case out == "":
 		return
@@ -127,10 +140,19 @@ func bench(t *testing.T) {
 		progress("%s is left as it was: something failed", out)
 		return
 	}
-	if err := os.WriteFile(out, []byte(text), 0o644); err != nil {
+	if err := writePart(out, p, text); err != nil {
 		t.Fatal(err)
 	}
 	progress("wrote %s", out)
+}
+
+// measureServing measures all but updates.
+func (m *meter) measureServing(t *testing.T) {
+	m.inProcess(t)
+	m.commits(t)
+	for _, s := range m.subjects(t) {
+		t.Run(s.name, func(t *testing.T) { m.measure(t, s) })
+	}
 }
 
 // progress tells people how far it is.

@@ -25,6 +25,8 @@ type report struct {
 	transfers transfers
 	commits   []*commits
 	disk      latencies // of making a page durable
+
+	updates []*updateSet
 }
 
 // set is what was measured with one zone.
@@ -74,12 +76,46 @@ func (r *report) find(zone, server string) *result {
 }
 
 // target is a bound that this server has to keep, as a multiple of what another
-// takes.
+// takes, or it takes in another case.
 type target struct {
 	what        string
 	ours, other float64 // 0 if it was not measured
-	unit, name  string  // of the values, and of the other server
+	unit, name  string  // of the values, and of the other server or case
 	limit       float64
+	side        side
+}
+
+// side tells which ratios keep a bound.
+type side uint8
+
+const (
+	atMost  side = iota // the limit and less
+	atLeast             // the limit and more
+	around              // those that are no further from 1 than the limit
+)
+
+// bound gives the bound in words.
+func (t target) bound() string {
+	switch t.side {
+	case atLeast:
+		return fmt.Sprintf("≥ %s × %s", number(t.limit, 2), t.name)
+	case around:
+		return fmt.Sprintf("%s ± %s %%", t.name, number(100*t.limit, 0))
+	default:
+		return fmt.Sprintf("≤ %s × %s", number(t.limit, 2), t.name)
+	}
+}
+
+// keeps tells whether a ratio is within the bound.
+func (t target) keeps(ratio float64) bool {
+	switch t.side {
+	case atLeast:
+		return ratio >= t.limit
+	case around:
+		return ratio >= 1-t.limit && ratio <= 1+t.limit
+	default:
+		return ratio <= t.limit
+	}
 }
 
 // ratio gives ours as a multiple of the other's, and false if one of them is not
@@ -103,7 +139,7 @@ func (t target) verdict() string {
 	switch ratio, ok := t.ratio(); {
 	case !ok:
 		return unmeasured
-	case ratio <= t.limit:
+	case t.keeps(ratio):
 		return met
 	default:
 		return missed
@@ -113,11 +149,17 @@ func (t target) verdict() string {
 // targets gives the targets of this server.
 func (r *report) targets() []target {
 	list := []target{
-		{"memory, big zone", r.find("big", ours).memory(), r.find("big", "nsd").memory(), "MB", "nsd", 0.85},
-		{"first load on one core, big zone", r.find("big", ours).start(), r.find("big", "knotd").start(), "s", "knotd", 1},
-		{"plugin chain, small zone", r.find("small", ours).cost(), r.find("small", stock).cost(), "µs/query", stock, 0.65},
+		{"memory, big zone", r.find("big", ours).memory(), r.find("big", "nsd").memory(), "MB", "nsd", 0.85, atMost},
+		{"first load on one core, big zone", r.find("big", ours).start(), r.find("big", "knotd").start(), "s", "knotd", 1, atMost},
+		{"fast path, small zone", r.find("small", ours).cost(), r.find("small", "nsd").cost(), "µs/query", "nsd", 1, atMost},
+		{"fast path, medium zone", r.find("medium", ours).cost(), r.find("medium", "nsd").cost(), "µs/query", "nsd", 0.95, atMost},
+		{"fast path, medium zone", r.find("medium", ours).cost(), r.find("medium", "knotd").cost(), "µs/query", "knotd", 0.75, atMost},
+		{"fast path, big zone", r.find("big", ours).cost(), r.find("big", "nsd").cost(), "µs/query", "nsd", 0.95, atMost},
+		{"fast path, big zone", r.find("big", ours).cost(), r.find("big", "knotd").cost(), "µs/query", "knotd", 0.75, atMost},
+		{"fast path, signed zone", r.find("signed", ours).cost(), r.find("signed", "nsd").cost(), "µs/query", "nsd", 1, atMost},
+		{"plugin chain, small zone", r.find("small", chained).cost(), r.find("small", stock).cost(), "µs/query", stock, 0.65, atMost},
 	}
-	list = append(list, target{"restart from the store on one core, big zone", r.restart.start(), r.find("big", "knotd").start(), "s", "knotd", 0.4})
+	list = append(list, target{"restart from the store on one core, big zone", r.restart.start(), r.find("big", "knotd").start(), "s", "knotd", 0.4, atMost})
 	for kind, t := range [...]target{
 		unsignedAXFR: {what: "AXFR, big zone", limit: 1.2},
 		signedAXFR:   {what: "AXFR signed with TSIG, big zone", limit: 4},
@@ -128,41 +170,48 @@ func (r *report) targets() []target {
 	}
 	for _, s := range r.sets {
 		if !s.bare {
-			list = append(list, target{"mean size of answers, " + s.name + " zone", s.encoded, r.find(s.name, "nsd").size, "octets", "nsd", 1.02})
+			list = append(list, target{"mean size of answers, " + s.name + " zone", s.encoded, r.find(s.name, "nsd").size, "octets", "nsd", 1.02, atMost})
 		}
 	}
 	return list
 }
 
-// String gives the report in Markdown.
-func (r *report) String() string {
+// head gives the beginning of a part: what wrote it, when and where, and what about
+// says of the servers.
+func (r *report) head(p part, about string) string {
 	var b strings.Builder
-	b.WriteString("# Benchmarks\n\n`make bench` wrote this page and everything in it")
+	fmt.Fprintf(&b, "## %s\n\n`%s` wrote this part of the page and everything in it", p.title, p.command)
 	fmt.Fprintf(&b, " on %s, in %s, on this machine: %s.\n", r.started.UTC().Format("2 January 2006"), r.took.Round(time.Second), r.machine)
 	if r.quick {
 		b.WriteString("\n**A quick run: the zones are smaller and the rounds shorter than the targets are meant for.**\n")
 	}
-	fmt.Fprintf(&b, "\nServers: %s.", strings.Join(r.versions, "; "))
-	fmt.Fprintf(&b, " `%s` and `%s` are one binary, with the plugin *authority* and CoreDNS's own *file* alone in the chain.\n", ours, stock)
+	fmt.Fprintf(&b, "\nServers: %s. %s\n", strings.Join(r.versions, "; "), about)
 	for _, m := range r.missing {
 		fmt.Fprintf(&b, "\n**Not measured** – %s.\n", m)
 	}
-	b.WriteString("\nOnly numbers of one run on one machine compare with each other.\n\n## Targets\n\n")
-	b.WriteString(r.targetTable())
-	b.WriteString("\n## Zones\n\n")
+	return b.String()
+}
+
+// String gives the report of all but updates in Markdown.
+func (r *report) String() string {
+	var b strings.Builder
+	b.WriteString(r.head(serving, fmt.Sprintf("`%s`, `%s` and `%s` are one binary: with the plugins *authority* and *fastpath*, with *authority* alone in the chain, and with CoreDNS's own *file*.", ours, chained, stock)))
+	b.WriteString("\n### Targets\n\n")
+	b.WriteString(targetTable(r.targets()))
+	b.WriteString("\n### Zones\n\n")
 	zones := table{{"zone", "what is in it"}}
 	for _, s := range r.sets {
 		zones = append(zones, []string{s.name, s.about})
 	}
 	b.WriteString(zones.String())
 
-	fmt.Fprintf(&b, "\n## First load, seconds\n\nFrom the start of the process to its first answer with authority, over UDP and TCP, on one core: the median of %d. In parentheses the CPU time of all processes of the server until then, which other work on the machine changes less. The servers are asked every 20 ms. ", r.extent.starts)
+	fmt.Fprintf(&b, "\n### First load, seconds\n\nFrom the start of the process to its first answer with authority, over UDP and TCP, on one core: the median of %d. In parentheses the CPU time of all processes of the server until then, which other work on the machine changes less. The servers are asked every 20 ms. ", r.extent.starts)
 	b.WriteString("`tiny` shows what a server takes to start at all.\n\n")
 	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string {
 		return withCPU(median(res.loads), median(res.loadCPU), 2)
 	}))
 
-	fmt.Fprintf(&b, "\n## Memory, MB\n\nPSS of all processes of the server, after load and after %d queries; in parentheses the greatest RSS that one process had while loading.\n\n", r.extent.queries)
+	fmt.Fprintf(&b, "\n### Memory, MB\n\nPSS of all processes of the server, after load and after %d queries; in parentheses the greatest RSS that one process had while loading.\n\n", r.extent.queries)
 	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string {
 		return fmt.Sprintf("%s / %s (%s)", number(megabytes(res.loaded), 0), number(megabytes(res.queried), 0), number(megabytes(res.peak), 0))
 	}))
@@ -172,9 +221,9 @@ func (r *report) String() string {
 	b.WriteString(r.committed())
 
 	timed := slices.DeleteFunc(slices.Clone(r.sets), func(s *set) bool { return s.bare })
-	fmt.Fprintf(&b, "\n## CPU time per query, µs\n\nUser and system time of all processes of the server by answers: the median of %d rounds of %s, in which the servers take turns, with the least and the greatest. ", r.extent.rounds, r.extent.round)
+	fmt.Fprintf(&b, "\n### CPU time per query, µs\n\nUser and system time of all processes of the server by answers: the median of %d rounds of %s, in which the servers take turns, with the least and the greatest. ", r.extent.rounds, r.extent.round)
 	fmt.Fprintf(&b, "The server has one core, dnsperf another, %d queries are outstanding. In the mix are %s, all with EDNS and %d octets. ", outstanding, describeMix(), udpSize)
-	b.WriteString("Ours and `file` go through CoreDNS's plugin chain; the others are there for orientation.\n\n")
+	fmt.Fprintf(&b, "`%s` and `%s` go through CoreDNS's plugin chain.\n\n", chained, stock)
 	b.WriteString(r.byServer(timed, func(_ *set, res *result) string {
 		if len(res.costs) == 0 {
 			return number(0, 0)
@@ -182,7 +231,7 @@ func (r *report) String() string {
 		return fmt.Sprintf("%.2f (%.2f–%.2f)", res.cost(), slices.Min(res.costs), slices.Max(res.costs))
 	}))
 
-	fmt.Fprintf(&b, "\n## Mean size of answers, octets\n\nOf %d queries of the mix. `encoder` is ours without CoreDNS's chain, which turns the compression of names off for every answer that fits.\n\n", r.extent.sample)
+	fmt.Fprintf(&b, "\n### Mean size of answers, octets\n\nOf %d queries of the mix. `encoder` is ours in process; CoreDNS's chain turns the compression of names off for every answer that fits.\n\n", r.extent.sample)
 	sizes := r.serverTable(r.sets, func(_ *set, res *result) string { return number(res.size, 1) })
 	sizes[0] = append(sizes[0], "encoder")
 	for i, s := range r.sets {
@@ -190,7 +239,7 @@ func (r *report) String() string {
 	}
 	b.WriteString(sizes.String())
 
-	fmt.Fprintf(&b, "\n## Lookups in process\n\nNanoseconds of `Snapshot.Lookup` on one core, of %d names in random order; `whole` is a question of the mix from its message to the message of the answer.\n\n", queriesHeld)
+	fmt.Fprintf(&b, "\n### Lookups in process\n\nNanoseconds of `Snapshot.Lookup` on one core, of %d names in random order; `whole` is a question of the mix from its message to the message of the answer.\n\n", queriesHeld)
 	lk := table{{"zone", "names", "records", "hit", "NXDOMAIN", "referral", "allocations", "whole", "heap bytes a name"}}
 	for _, l := range r.lookups {
 		lk = append(lk, []string{
@@ -200,7 +249,7 @@ func (r *report) String() string {
 	}
 	b.WriteString(lk.String())
 
-	fmt.Fprintf(&b, "\n## Answers\n\nOf %d queries of the mix, how many a server answers in another way than our encoder does: response code, AA, TC, answer section, authority section of answers without one. ", r.extent.sample)
+	fmt.Fprintf(&b, "\n### Answers\n\nOf %d queries of the mix, how many a server answers in another way than our encoder does: response code, AA, TC, answer section, authority section of answers without one. ", r.extent.sample)
 	b.WriteString("In parentheses, how many of them with another response code. Then the response codes of all queries.\n\n")
 	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string { return res.answers() }))
 	for _, example := range r.examples() {
@@ -213,7 +262,7 @@ func (r *report) String() string {
 func (r *report) restarts() string {
 	var b strings.Builder
 	x := &r.restart
-	fmt.Fprintf(&b, "\n## Restart from the store, zone %s\n\nOurs with `store`, ended by SIGTERM and started again, measured as the first load is, between the first loads of that zone by all servers: the median of %d. ", x.zone, len(x.again))
+	fmt.Fprintf(&b, "\n### Restart from the store, zone %s\n\nOurs with `store`, ended by SIGTERM and started again, measured as the first load is, between the first loads of that zone by all servers: the median of %d. ", x.zone, len(x.again))
 	b.WriteString("What of the store is in the page cache is what the start before has left there: nothing empties it. Memory is PSS when the server answers, in two parts: the store is mapped, and the kernel can take pages of files back. In parentheses CPU time, and the greatest RSS until then.\n\n")
 	again := start{
 		took:      middle(x.again, func(s start) time.Duration { return s.took }),
@@ -241,7 +290,7 @@ func (r *report) restarts() string {
 func (r *report) fetched() string {
 	var b strings.Builder
 	x := &r.transfers
-	fmt.Fprintf(&b, "\n## AXFR of the zone %s, seconds\n\nFrom before the connection to the last octet of %d records, the server on one core, the client on another: the median of %d rounds in which the servers take turns, with CPU time of the server in parentheses. ", x.zone, x.records+1, r.extent.rounds)
+	fmt.Fprintf(&b, "\n### AXFR of the zone %s, seconds\n\nFrom before the connection to the last octet of %d records, the server on one core, the client on another: the median of %d rounds in which the servers take turns, with CPU time of the server in parentheses. ", x.zone, x.records+1, r.extent.rounds)
 	b.WriteString("The client counts records by the headers of messages, compares the SOA records at both ends, and checks every signature (HMAC-SHA256). ")
 	fmt.Fprintf(&b, "All that it needs for our answer, sent by a thread that has it ready, is %s s, and %s s signed. ", number(x.client[unsignedAXFR].Seconds(), 3), number(x.client[signedAXFR].Seconds(), 3))
 	fmt.Fprintf(&b, "Beside *authority*, ours has the plugin *keys* in the chain; `%s` has *tsig* and *transfer*.\n\n", stock)
@@ -268,7 +317,7 @@ func (r *report) fetched() string {
 // committed gives the section about durable changes.
 func (r *report) committed() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n## Durable changes in process\n\nWriters that change the address of one host after another through `zonedb`, each waiting until its change is in the store (%s each, on one core, on the disk of the temporary folder). Changes that wait together are one version. ", r.extent.commit)
+	fmt.Fprintf(&b, "\n### Durable changes in process\n\nWriters that change the address of one host after another through `zonedb`, each waiting until its change is in the store (%s each, on one core, on the disk of the temporary folder). Changes that wait together are one version. ", r.extent.commit)
 	fmt.Fprintf(&b, "In turn with them the disk is measured: writing %d octets and fdatasync. ", pageSize)
 	b.WriteString("The last columns are what a lookup takes before the changes and among them: a reader that waited for a writer would show there.\n\n")
 	t := table{{"names", "writers", "a second", "p50, ms", "p99, ms", "changes a version", "lookup p99, µs: idle", "among changes"}}
@@ -325,26 +374,26 @@ func (r *report) examples() (list []string) {
 	return list
 }
 
-// verdicts counts the targets by what became of them.
-func (r *report) verdicts() string {
+// verdicts counts targets by what became of them.
+func verdicts(targets []target) string {
 	n := map[string]int{}
-	for _, t := range r.targets() {
+	for _, t := range targets {
 		n[t.verdict()]++
 	}
 	return fmt.Sprintf("%d targets met, %d missed, %d not measured", n[met], n[missed], n[unmeasured])
 }
 
-// targetTable gives the targets with what became of them.
-func (r *report) targetTable() string {
+// targetTable gives targets with what became of them.
+func targetTable(targets []target) string {
 	t := table{{"what", "ours", "theirs", "ratio", "target", ""}}
-	for _, x := range r.targets() {
+	for _, x := range targets {
 		ratio := "–"
 		if v, ok := x.ratio(); ok {
 			ratio = number(v, 3)
 		}
 		t = append(t, []string{
 			x.what, number(x.ours, 2) + " " + x.unit, number(x.other, 2) + " " + x.unit, ratio,
-			fmt.Sprintf("≤ %s × %s", number(x.limit, 2), x.name), x.verdict(),
+			x.bound(), x.verdict(),
 		})
 	}
 	return t.String()

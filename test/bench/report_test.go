@@ -42,7 +42,8 @@ func measured() *report {
 						server: stock, costs: []float64{20, 21, 20}, lost: 3,
 						diff: difference{asked: 4000, answers: 12, rcodes: 2, example: "file:\nNOERROR"}, rcodes: map[string]int{"NOERROR": 1000},
 					},
-					{server: "nsd", size: 76, diff: difference{asked: 4000}},
+					{server: "nsd", size: 76, costs: []float64{9}, diff: difference{asked: 4000}},
+					{server: chained, costs: []float64{12, 11}},
 				},
 			},
 			{
@@ -80,10 +81,14 @@ func measured() *report {
 }
 
 func TestTargets(t *testing.T) {
-	verdicts := map[string]string{
+	want := map[string]string{
 		"memory, big zone":                             met,        // 630 / 750
 		"first load on one core, big zone":             unmeasured, // no knotd
-		"plugin chain, small zone":                     met,        // 9 / 20
+		"fast path, small zone":                        met,        // 9 / 9
+		"fast path, medium zone":                       unmeasured,
+		"fast path, big zone":                          unmeasured,
+		"fast path, signed zone":                       unmeasured,
+		"plugin chain, small zone":                     met,        // 12 / 20
 		"restart from the store on one core, big zone": unmeasured, // no knotd
 		"AXFR, big zone":                               missed,     // 0.4 / 0.2
 		"AXFR signed with TSIG, big zone":              met,        // 0.6 / 0.3
@@ -96,15 +101,15 @@ func TestTargets(t *testing.T) {
 	for _, x := range r.targets() {
 		got[x.what] = x.verdict()
 	}
-	for what, want := range verdicts {
-		if got[what] != want {
-			t.Errorf("%s: %q, want %q", what, got[what], want)
+	for what, verdict := range want {
+		if got[what] != verdict {
+			t.Errorf("%s: %q, want %q", what, got[what], verdict)
 		}
 	}
-	if len(got) != len(verdicts)-1 {
+	if len(got) != len(want)-1 {
 		t.Errorf("%d targets: %v", len(got), got)
 	}
-	if got, want := r.verdicts(), "4 targets met, 2 missed, 2 not measured"; got != want {
+	if got, want := verdicts(r.targets()), "5 targets met, 2 missed, 7 not measured"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	r.find("big", ours).loaded = 750e6
@@ -114,11 +119,19 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%+v is %s", x, x.verdict())
 		}
 	}
-	if x := r.targets()[3]; x.verdict() != met || x.ours != 0.8 || x.other != 4.999 {
+	restart := func() target {
+		for _, x := range r.targets() {
+			if strings.HasPrefix(x.what, "restart") {
+				return x
+			}
+		}
+		return target{}
+	}
+	if x := restart(); x.verdict() != met || x.ours != 0.8 || x.other != 4.999 {
 		t.Errorf("%+v is %s", x, x.verdict())
 	}
 	r.restart.again = nil
-	if x := r.targets()[3]; x.verdict() != unmeasured {
+	if x := restart(); x.verdict() != unmeasured {
 		t.Errorf("%+v is %s", x, x.verdict())
 	}
 }
@@ -153,7 +166,7 @@ func TestReportText(t *testing.T) {
 		"| file | 2.000 (2.00) | 150.0 | 2000 | fails: REFUSED | – | – |",
 		"Ours signed takes 3.00 times what nsd takes without signatures.",
 		"| 1004 | 1 | 2 | 0.60 | 4.00 | 1.0 | 1.0 | 2.5 |\n| 1004 | 32 | 4 | 2.00 | 3.00 | 2.0 | – | – |\n| the disk | 1 | 2 | 0.20 | 0.20 | – | – | – |",
-		"| small | 9.00 (8.00–10.00) | 20.00 (20.00–21.00) | – | – |",
+		"| small | 9.00 (8.00–10.00) | 20.00 (20.00–21.00) | 9.00 (9.00–9.00) | – |",
 		"| small | 105.0 | – | 76.0 | – | 77.5 |",
 		"| mixed | 1004 | 1307 | 150 | 99 | – | 0 | 300 | 100 |",
 		"| small | 0 (0); NOERROR 900, NXDOMAIN 100 | 12 (2); NOERROR 1000; 3 lost |",

@@ -9,11 +9,13 @@ import (
 	"github.com/trustdns/trustdns/test/server"
 )
 
-// ours and stock are what the plugin authority and CoreDNS's own plugin file are
-// called in tables. Both run in our binary, with nothing else in the chain.
+// ours, chained and stock are what the plugin authority with the plugin fastpath,
+// without it, and CoreDNS's own plugin file are called in tables. All run in our
+// binary, with nothing else in the chain.
 const (
-	ours  = "trustdns"
-	stock = "file"
+	ours    = "trustdns"
+	chained = "chain"
+	stock   = "file"
 )
 
 // candidate is a kind of server to measure.
@@ -27,11 +29,10 @@ type candidate struct {
 // candidates are all there are, in the order of the tables.
 var candidates = []candidate{
 	{name: ours, start: func(t testing.TB, z server.Zone) *server.Server {
-		if z.Key == nil {
-			return startChain(t, z, fmt.Sprintf("authority %s {\n\t\tfile %s\n\t}", z.Origin, z.File))
-		}
-		return startChain(t, z, fmt.Sprintf("keys {\n\t\ttsig %s %s %s\n\t}\n\tauthority %s {\n\t\tfile %s\n\t\ttransfer net 127.0.0.0/8\n\t\ttransfer key %[1]s\n\t}",
-			z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.Origin, z.File))
+		return startChain(t, z, authority(z)+"\n\tfastpath")
+	}},
+	{name: chained, start: func(t testing.TB, z server.Zone) *server.Server {
+		return startChain(t, z, authority(z))
 	}},
 	{name: stock, start: func(t testing.TB, z server.Zone) *server.Server {
 		file := fmt.Sprintf("file %s %s {\n\t\treload 0\n\t}", z.File, z.Origin)
@@ -49,6 +50,15 @@ var candidates = []candidate{
 	{name: "named", program: "named", start: func(t testing.TB, z server.Zone) *server.Server {
 		return server.StartNamed(t, []server.Zone{z})
 	}},
+}
+
+// authority gives what a zone is served by.
+func authority(z server.Zone) string {
+	if z.Key == nil {
+		return fmt.Sprintf("authority %s {\n\t\tfile %s\n\t}", z.Origin, z.File)
+	}
+	return fmt.Sprintf("keys {\n\t\ttsig %s %s %s\n\t}\n\tauthority %s {\n\t\tfile %s\n\t\ttransfer net 127.0.0.0/8\n\t\ttransfer key %[1]s\n\t}",
+		z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.Origin, z.File)
 }
 
 // startChain starts our binary with one block that has only those plugins.
@@ -83,11 +93,8 @@ func choose(t *testing.T, names []string) (chosen []candidate, missing []string)
 // lacks tells what a candidate misses here, "" for nothing.
 func (c candidate) lacks(t *testing.T) string {
 	switch c.name {
-	case ours, stock:
-		plugin := c.name
-		if c.name == ours {
-			plugin = "authority"
-		}
+	case ours, chained, stock:
+		plugin := map[string]string{ours: "fastpath", chained: "authority", stock: "file"}[c.name]
 		out, err := exec.Command(server.Binary(t), "-plugins").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)

@@ -22,9 +22,6 @@ import (
 	"github.com/trustdns/trustdns/test/server/secondary"
 )
 
-// patience is how long secondaries may take for a version.
-const patience = time.Minute
-
 // transferKey signs the transfers of these tests.
 var transferKey = &server.Key{Name: "transfer.example.", Algorithm: "hmac-sha256", Secret: "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}
 
@@ -97,7 +94,7 @@ type followed struct {
 func (f *followed) come(t *testing.T) {
 	t.Helper()
 	var last string
-	eventually(t, func() string { return fmt.Sprintf("%s: the version of the file: %s", f.origin, last) }, func() bool {
+	server.WaitFor(t, func() string { return fmt.Sprintf("%s: the version of the file: %s", f.origin, last) }, func() bool {
 		a, err := f.own.AXFR()
 		if err != nil {
 			last = err.Error()
@@ -137,7 +134,7 @@ func (f *followed) follows(s *server.Server) error {
 	c := secondary.Client{Addr: s.Addr.String(), Zone: f.origin, LaxAA: true}
 	var wrong error
 	what := func() string { return fmt.Sprintf("%s: serial %d at %s: %v", f.origin, want.Serial, s.Name, wrong) }
-	err := poll(what, func() bool {
+	err := server.Poll(what, func() bool {
 		if serialAt(s, f.origin) != want.Serial {
 			return false
 		}
@@ -183,29 +180,6 @@ func (f *followed) chains(t *testing.T, c *secondary.Client) (incremental int) {
 		}
 	}
 	return incremental
-}
-
-// poll waits until done, for a while.
-func poll(what func() string, done func() bool) error {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			return errors.New("waited in vain for " + what())
-		}
-	}
-	return nil
-}
-
-func eventually(t *testing.T, what func() string, done func() bool) {
-	t.Helper()
-	if err := poll(what, done); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // serialAt asks for the serial of a zone; 0 if there is none.
@@ -298,7 +272,7 @@ func TestSecondaries(t *testing.T) {
 	if err := ours.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() string { return "the reload of ours" }, func() bool { return strings.Contains(ours.Log(), "Reloading complete") })
+	server.WaitFor(t, func() string { return "the reload of ours" }, func() bool { return strings.Contains(ours.Log(), "Reloading complete") })
 
 	for batch := range batches {
 		for _, f := range zones {

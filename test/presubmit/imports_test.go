@@ -54,6 +54,8 @@ var subjects = map[string]subject{
 	"dso":       {drivers: 1},
 	"dnscrypt":  {drivers: 1},
 
+	"udp": {drivers: 1},
+
 	"rrset":    {own: []string{"dnsname"}, miekg: []string{"convert.go"}, unknown: noHost, noClock: true},
 	"zone":     {own: []string{"dnsname", "rrset", "trie"}, unknown: noHost, noClock: true},
 	"zonefile": {own: values, miekg: []string{"*"}, noClock: true},

@@ -99,7 +99,50 @@ func wellFormed(typ uint16, rdata string) bool {
 	// RDATA that ends where a field begins is taken for one whose other fields are
 	// zero, and comes back longer.
 	_, back, err := rrset.FromRR(rr)
-	return err == nil && len(back) <= len(rdata)
+	return err == nil && len(back) <= len(rdata) && meaningful(typ, rdata)
+}
+
+// Types whose opaque fields cannot be anything.
+const (
+	typeLOC     uint16 = 29
+	typeSSHFP   uint16 = 44
+	typeTLSA    uint16 = 52
+	typeSMIMEA  uint16 = 53
+	typeCDS     uint16 = 59
+	typeCDNSKEY uint16 = 60
+	typeCAA     uint16 = 257
+)
+
+// digests has the octets of the digests of DS records, by digest type (IANA DS RR
+// Type Digest Algorithms).
+var digests = map[byte]int{1: 20, 2: 32, 3: 32, 4: 48}
+
+// meaningful tells whether the fields of RDATA that has all of them can be what
+// they are, as BIND has it: no key, digest or tag is empty, a digest is as long as
+// its type says, and a size is two digits.
+func meaningful(typ uint16, rdata string) bool {
+	switch typ {
+	case rrset.TypeDS, typeCDS: // RFC 4034 §5.1, RFC 8078 §4
+		if n, known := digests[rdata[3]]; known {
+			return len(rdata) == 4+n
+		}
+		return len(rdata) > 4
+	case rrset.TypeDNSKEY, typeCDNSKEY: // RFC 4034 §2.1
+		return len(rdata) > 4
+	case typeTLSA, typeSMIMEA: // RFC 6698 §2.1
+		return len(rdata) > 3
+	case typeSSHFP: // RFC 4255 §3.1
+		return len(rdata) > 2
+	case typeCAA: // RFC 8659 §4.1
+		return rdata[1] > 0 && len(rdata) >= 2+int(rdata[1])
+	case typeLOC: // RFC 1876 §2
+		for _, c := range []byte(rdata[1:4]) {
+			if c>>4 > 9 || c&0xf > 9 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // areStrings tells whether RDATA is one or more character strings (RFC 1035

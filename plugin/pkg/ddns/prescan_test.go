@@ -1,6 +1,7 @@
 package ddns
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -85,5 +86,34 @@ func slowWellFormed(typ uint16, r string) bool {
 		return false
 	}
 	_, back, err := rrset.FromRR(rr)
-	return err == nil && len(back) <= len(r)
+	return err == nil && len(back) <= len(r) && meaningful(typ, r)
+}
+
+// TestFieldsThatCannotBe: named refuses these, too.
+func TestFieldsThatCannotBe(t *testing.T) {
+	for _, c := range []struct {
+		name, rdata string
+		typ         uint16
+		want        bool
+	}{
+		{"DS without digest", "\x30\x39\x0d\x02", rrset.TypeDS, false},
+		{"DS with a short digest", "\x30\x39\x0d\x02" + strings.Repeat("x", 31), rrset.TypeDS, false},
+		{"DS", "\x30\x39\x0d\x02" + strings.Repeat("x", 32), rrset.TypeDS, true},
+		{"DS with a digest of a type that nobody knows", "\x30\x39\x0d\xfe1", rrset.TypeDS, true},
+		{"CDS that asks to remove DS (RFC 8078 §4)", "\x00\x00\x00\x00\x00", typeCDS, true},
+		{"CDNSKEY that asks the same", "\x00\x00\x03\x00\x00", typeCDNSKEY, true},
+		{"DNSKEY without key", "\x01\x01\x03\x0d", rrset.TypeDNSKEY, false},
+		{"TLSA without data", "\x03\x01\x01", typeTLSA, false},
+		{"TLSA", "\x03\x01\x01x", typeTLSA, true},
+		{"SMIMEA without data", "\x03\x01\x01", typeSMIMEA, false},
+		{"SSHFP without fingerprint", "\x04\x02", typeSSHFP, false},
+		{"CAA without tag", "\x00\x00x", typeCAA, false},
+		{"CAA without value", "\x00\x05issue", typeCAA, true},
+		{"LOC", "\x00\x12\x16\x13\x80\x00\x00\x00\x80\x00\x00\x00\x00\x98\x96\x80", typeLOC, true},
+		{"LOC with a size of three digits", "\x00\xa2\x16\x13\x80\x00\x00\x00\x80\x00\x00\x00\x00\x98\x96\x80", typeLOC, false},
+	} {
+		if got := wellFormed(c.typ, c.rdata); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
 }

@@ -139,6 +139,9 @@ type change struct {
 // Begin starts a transaction. There may be one at a time.
 func (t *Table) Begin() *Txn { return &Txn{table: t} }
 
+// IsEmpty tells whether there are no leases, nor have been since Begin.
+func (x *Txn) IsEmpty() bool { return x.table.count == 0 && len(x.owners) == 0 }
+
 // Of gives the leases of an owner, given in lower case. They must not be changed.
 func (x *Txn) Of(owner dnsname.Name) []Lease {
 	if leases, ok := x.owners[owner]; ok {

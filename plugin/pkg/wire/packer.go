@@ -23,6 +23,7 @@ type Packer struct {
 	compressor
 	end    int // of the buffer: limit octets after the start of the message
 	counts [4]uint16
+	whole  bool // nothing was left out of the last message
 }
 
 // The sections of a message, as places of their counts in the header.
@@ -76,12 +77,15 @@ func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit i
 	var err error
 	if ok {
 		for i := range a.Additional[glue:] {
-			b, _ = p.set(b, additional, &a.Additional[glue+i])
+			var fits bool
+			b, fits = p.set(b, additional, &a.Additional[glue+i])
+			ok = ok && fits
 		}
 	} else {
 		b[start+2] |= byte(FlagTC >> 8)
 		err = ErrTruncated
 	}
+	p.whole = ok
 	if q.HasEDNS {
 		b = appendOPT(b, q, 0, options)
 		p.counts[additional]++
@@ -135,14 +139,15 @@ func fitting(options []byte, room int) []byte {
 	return options
 }
 
-// appendOPT appends an OPT record (RFC 6891 §6.1.2): our size, version 0, DO as
-// in the query (RFC 3225 §3).
+// appendOPT appends an OPT record (RFC 6891 §6.1.2): our size, or that of the query
+// if it is smaller, as CoreDNS does; version 0; DO as in the query (RFC 3225 §3).
 func appendOPT(b []byte, q *Question, extended int, options []byte) []byte {
 	do := byte(0)
 	if q.DO {
 		do = doBit >> 8
 	}
-	b = append(b, 0, 0, byte(rrset.TypeOPT), MaxUDP>>8, MaxUDP&0xff, byte(extended), 0, do, 0,
+	size := min(q.UDPSize, MaxUDP)
+	b = append(b, 0, 0, byte(rrset.TypeOPT), byte(size>>8), byte(size), byte(extended), 0, do, 0,
 		byte(len(options)>>8), byte(len(options)))
 	return append(b, options...)
 }

@@ -199,7 +199,7 @@ func checkHead(t testing.TB, m *dns.Msg, msg []byte, q *Question) {
 	case !q.HasEDNS && opts == 0:
 	case !q.HasEDNS || opts != 1:
 		t.Errorf("%d OPT records", opts)
-	case opt.UDPSize() != MaxUDP || opt.Version() != 0 || opt.Do() != q.DO || opt.Z() != 0 || opt.Co() || opt.Hdr.Name != ".":
+	case opt.UDPSize() != min(q.UDPSize, MaxUDP) || opt.Version() != 0 || opt.Do() != q.DO || opt.Z() != 0 || opt.Co() || opt.Hdr.Name != ".":
 		t.Errorf("OPT: %v", opt)
 	}
 }
@@ -293,7 +293,7 @@ func TestAppendResponseBytes(t *testing.T) {
 			c02d 0001 0001 0000012c 0004 c0000235
 			c02d 001c 0001 0000012c 0010 20010db8000000000000000000000053
 			c03f 0001 0001 0000012c 0004 c0000236
-			00 0029 04d0 00 00 0000 0000`},
+			00 0029 0200 00 00 0000 0000`},
 		{"names in the RDATA of later types are targets only", "services", "www.example.org.", func(*dns.Msg) {}, `
 			1234 8400 0001 0002 0000 0003
 			03777777 076578616d706c65 036f7267 00 0001 0001

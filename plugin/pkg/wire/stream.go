@@ -72,6 +72,7 @@ const behind = 16
 // stay as it is until the last message.
 func (p *StreamPacker) Start(q *Question, options []byte, limit, largest int) {
 	p.query, p.options, p.sent, p.n = *q, options, 0, 0
+	p.query.UDPSize = MaxUDP // in a stream it means nothing
 	p.flags = FlagQR | FlagAA | q.Flags&(maskOpcode|FlagRD)
 	p.limit = min(max(limit, MinUDP), MaxMessage)
 	p.largest = min(max(largest, p.limit), MaxMessage)

@@ -61,6 +61,16 @@ const (
 	OptionZoneVersion  uint16 = 19 // RFC 9660
 )
 
+// Shape is what is done to an answer before it is packed. The zero value leaves it
+// as it is.
+type Shape struct {
+	Limit   int  // octets that a response over UDP has at most, besides UDPLimit; 0: no other
+	Minimal bool // a positive answer has the section Answer alone
+	Rotate  bool // sets of A, AAAA and MX begin with any of their records
+
+	Cache *Cache // of who asks; nil: none
+}
+
 // optSize is the size of an OPT record without options.
 const optSize = 11
 

@@ -13,7 +13,8 @@ const (
 	manyRecords = 50_000 // that are worth the effort
 	minParts    = 64
 	packersEach = 2  // goroutines of one transfer
-	ahead       = 64 // messages that a part may be ahead of what is looked at
+	partsAhead  = 4  // parts that are packed, or are being so, and not looked at to their end
+	ahead       = 64 // messages of such a part, at most: others wait in the zone, where they take no memory
 )
 
 // A packed message, or the error that ends them.
@@ -35,7 +36,7 @@ func (st *Stream) inParts(yield func([]byte, error) bool) {
 	for i := range out {
 		out[i] = make(chan packed, ahead)
 	}
-	stop := make(chan struct{})
+	stop, begun := make(chan struct{}), make(chan struct{}, partsAhead)
 	var next atomic.Int32 // part; they are taken in order, so the first that is not packed is at work
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -45,6 +46,11 @@ func (st *Stream) inParts(yield func([]byte, error) bool) {
 			p := packers.Get().(*wire.StreamPacker)
 			defer packers.Put(p)
 			for {
+				select {
+				case begun <- struct{}{}:
+				case <-stop:
+					return
+				}
 				i := int(next.Add(1)) - 1
 				if i >= len(parts) || !st.part(p, parts[i], i == 0, i == len(parts)-1, out[i], stop) {
 					return
@@ -64,6 +70,7 @@ func (st *Stream) inParts(yield func([]byte, error) bool) {
 				return
 			}
 		}
+		<-begun
 	}
 }
 

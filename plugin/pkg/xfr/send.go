@@ -3,14 +3,21 @@ package xfr
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
 	"time"
 )
 
 // Bounds of transfers that go out.
 const (
-	// MaxTransfers is how many go out at a time, in the whole process.
+	// MaxTransfers is how many go out at a time, in the whole process; a client has
+	// a quarter of them at most.
 	MaxTransfers = 64
-	// SlotWait is how long another waits for its turn.
+	// MaxWaiting is how many wait for their turn for each one that goes out; a client
+	// has a quarter of these, too.
+	MaxWaiting = 16
+	// SlotWait is how long one waits.
 	SlotWait = 5 * time.Second
 	// StallTime is how long a client may take for one message.
 	StallTime = 15 * time.Second
@@ -24,12 +31,40 @@ var Out = NewSender(MaxTransfers)
 // A Sender writes answers to clients, so many at a time. Its methods may be
 // called concurrently.
 type Sender struct {
-	slots chan struct{}
+	places int
+
+	mu      sync.Mutex
+	taken   int
+	clients map[netip.Prefix]*share // those that have a place or wait for one
+	waiting []*turn                 // in the order in which they came
+}
+
+// share is what a client has of a Sender.
+type share struct {
+	places, waiting int
+}
+
+// turn is that of one who waits.
+type turn struct {
+	client netip.Prefix
+	comes  chan struct{} // closed when it has a place
 }
 
 // NewSender makes a Sender of at most so many transfers at a time.
 func NewSender(transfers int) *Sender {
-	return &Sender{slots: make(chan struct{}, transfers)}
+	return &Sender{places: transfers, clients: make(map[netip.Prefix]*share)}
+}
+
+// clientOf gives what counts as one client: an address, or with IPv6 a network,
+// as there a host has as many addresses as it likes.
+func clientOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap()
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.WithZone("").Prefix(bits) // all without an address are one
+	return p
 }
 
 // Sent is what a client got.
@@ -38,23 +73,26 @@ type Sent struct {
 	Octets   int64 // of the messages
 }
 
-// Send writes the messages of an answer with write, which must not keep them. It
-// returns when the last is written.
+// Send writes the messages of an answer to a client with write, which must not
+// keep them. It returns when the last is written.
 //
 // With ErrBusy, or the error of ctx, and no message sent the client waits for an
 // answer; Rcode gives it. It is waited for a place among the transfers for
-// SlotWait; answers that are a SOA record, or go over UDP, need none.
+// SlotWait, if not too many wait already; answers that are a SOA record, or go over
+// UDP, need none. All addresses of an IPv6 network of 64 bits are one client, so
+// that nobody holds all places.
 //
 // When a message is not written within StallTime, the transfer takes longer than
 // MaxTime, ctx ends between two messages or anything else goes wrong after the
 // first message was begun, cut is called, once. It must close the connection, which
 // tells the client (RFC 5936 §2.2), and lets a write that hangs return.
-func (s *Sender) Send(ctx context.Context, st *Stream, write func(msg []byte) error, cut func()) (Sent, error) {
+func (s *Sender) Send(ctx context.Context, to netip.Addr, st *Stream, write func(msg []byte) error, cut func()) (Sent, error) {
 	if st.options.UDP == 0 && (st.Form == Incremental || st.Form == Whole) {
-		if err := s.enter(ctx); err != nil {
+		client := clientOf(to)
+		if err := s.enter(ctx, client); err != nil {
 			return Sent{}, err
 		}
-		defer func() { <-s.slots }()
+		defer s.leave(client)
 	}
 	var sent Sent
 	w := watchdog{cut: cut, end: time.Now().Add(MaxTime)}
@@ -79,21 +117,93 @@ func (s *Sender) Send(ctx context.Context, st *Stream, write func(msg []byte) er
 }
 
 // enter waits for a place.
-func (s *Sender) enter(ctx context.Context) error {
-	select {
-	case s.slots <- struct{}{}:
-		return nil
-	default:
+func (s *Sender) enter(ctx context.Context, client netip.Prefix) error {
+	t, err := s.queue(client)
+	if t == nil {
+		return err
 	}
 	timer := time.NewTimer(SlotWait)
 	defer timer.Stop()
 	select {
-	case s.slots <- struct{}{}:
+	case <-t.comes:
 		return nil
 	case <-timer.C:
-		return fmt.Errorf("%w: %d", ErrBusy, cap(s.slots))
+		err = fmt.Errorf("%w: %d", ErrBusy, s.places)
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
+	}
+	if !s.giveUp(t) { // its turn has come meanwhile
+		return nil
+	}
+	return err
+}
+
+// queue takes a place if there is one, or gives the turn to wait for.
+func (s *Sender) queue(client netip.Prefix) (*turn, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.clients[client]
+	if c == nil {
+		c = new(share)
+	}
+	switch {
+	case s.admits(c):
+		s.taken++
+		c.places++
+		s.clients[client] = c
+		return nil, nil
+	case len(s.waiting) >= s.places*MaxWaiting || c.waiting >= s.quarter()*MaxWaiting:
+		return nil, fmt.Errorf("%w: %d, and as many wait as may", ErrBusy, s.places)
+	}
+	t := &turn{client: client, comes: make(chan struct{})}
+	s.waiting = append(s.waiting, t)
+	c.waiting++
+	s.clients[client] = c
+	return t, nil
+}
+
+// quarter is how many places a client may have.
+func (s *Sender) quarter() int { return max(s.places/4, 1) }
+
+// admits tells whether a client may have one more place; s.mu is held.
+func (s *Sender) admits(c *share) bool { return s.taken < s.places && c.places < s.quarter() }
+
+// giveUp takes back a turn, unless it has come.
+func (s *Sender) giveUp(t *turn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.waiting, t)
+	if i < 0 {
+		return false
+	}
+	s.waiting = slices.Delete(s.waiting, i, i+1)
+	s.clients[t.client].waiting--
+	s.forget(t.client)
+	return true
+}
+
+// leave gives a place back, to the first who waits and may have it.
+func (s *Sender) leave(client netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken--
+	s.clients[client].places--
+	i := slices.IndexFunc(s.waiting, func(t *turn) bool { return s.admits(s.clients[t.client]) })
+	if i >= 0 {
+		t := s.waiting[i]
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		c := s.clients[t.client]
+		s.taken++
+		c.places, c.waiting = c.places+1, c.waiting-1
+		close(t.comes)
+	}
+	s.forget(client)
+}
+
+// forget drops what is known of a client that has nothing; s.mu is held.
+func (s *Sender) forget(client netip.Prefix) {
+	if *s.clients[client] == (share{}) {
+		delete(s.clients, client)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -102,7 +103,7 @@ func TestSend(t *testing.T) {
 				c := tc.client
 				c.cut = make(chan struct{})
 				start := time.Now()
-				sent, err := NewSender(1).Send(t.Context(), large, c.write, c.close)
+				sent, err := NewSender(1).Send(t.Context(), netip.Addr{}, large, c.write, c.close)
 				if !errors.Is(err, tc.want) || err != nil && tc.want == nil {
 					t.Errorf("%v, want %v", err, tc.want)
 				}
@@ -117,60 +118,159 @@ func TestSend(t *testing.T) {
 	}
 }
 
+// held is clients whose transfers go on when hold is closed.
+type held struct {
+	t      *testing.T
+	sender *Sender
+	stream *Stream
+	hold   chan struct{}
+	ended  chan error
+	count  int
+}
+
+func newHeld(t *testing.T, s *Sender) *held {
+	return &held{t: t, sender: s, stream: messages(t, 5), hold: make(chan struct{}), ended: make(chan error)}
+}
+
+// begin begins transfers to a client, one after another, and tells how many hold a
+// place.
+func (h *held) begin(to string, n int) (hold int) {
+	h.t.Helper()
+	before := h.sender.taken
+	for range n {
+		h.count++
+		go func() {
+			write := func([]byte) error { <-h.hold; return nil }
+			_, err := h.sender.Send(h.t.Context(), netip.MustParseAddr(to), h.stream, write, func() { h.t.Error("cut") })
+			h.ended <- err
+		}()
+		synctest.Wait()
+	}
+	return h.sender.taken - before
+}
+
+// end lets all get on, and gives their errors.
+func (h *held) end() (errs []error) {
+	close(h.hold)
+	for range h.count {
+		errs = append(errs, <-h.ended)
+	}
+	return errs
+}
+
+// empty checks that nothing is kept of those who have ended.
+func (h *held) empty() {
+	h.t.Helper()
+	if h.sender.taken != 0 || len(h.sender.waiting) != 0 || len(h.sender.clients) != 0 {
+		h.t.Errorf("left: %d transfers, %d waiting, %d clients", h.sender.taken, len(h.sender.waiting), len(h.sender.clients))
+	}
+}
+
 // TestSendBound: so many transfers at a time; those that wait too long are told so,
 // and what is short needs no place.
 func TestSendBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const places = 3
-		sender := NewSender(places)
-		st := messages(t, 5)
-		n, _ := count(t, st)
-		hold := make(chan struct{})
-		done := make(chan error)
-		held := func([]byte) error {
-			<-hold
-			return nil
+		sender := NewSender(3)
+		h := newHeld(t, sender)
+		for _, to := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+			if h.begin(to, 1) != 1 {
+				t.Fatalf("no place for %s", to)
+			}
 		}
+		n, _ := count(t, h.stream)
+		other := netip.MustParseAddr("192.0.2.4")
 		never := func() { t.Error("cut") }
-		for range places {
-			go func() {
-				_, err := sender.Send(t.Context(), st, held, never)
-				done <- err
-			}()
-		}
-		synctest.Wait()
 		start := time.Now()
 		nothing := func([]byte) error {
 			t.Error("a message was written")
 			return nil
 		}
-		if sent, err := sender.Send(t.Context(), st, nothing, never); !errors.Is(err, ErrBusy) || sent != (Sent{}) || time.Since(start) != SlotWait {
+		if sent, err := sender.Send(t.Context(), other, h.stream, nothing, never); !errors.Is(err, ErrBusy) || sent != (Sent{}) || time.Since(start) != SlotWait {
 			t.Errorf("one too many: %+v, %v after %v", sent, err, time.Since(start))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		gone := errors.New("gone")
 		time.AfterFunc(time.Second, func() { cancel(gone) })
-		if _, err := sender.Send(ctx, st, nothing, never); !errors.Is(err, gone) {
+		if _, err := sender.Send(ctx, other, h.stream, nothing, never); !errors.Is(err, gone) {
 			t.Errorf("whose client is gone: %v", err)
 		}
-		h := newHistory(newZone(t, 1, "a A 192.0.2.1", "b A 192.0.2.1", "d A 192.0.2.1"), newZone(t, 2, "a A 192.0.2.1", "c A 192.0.2.1", "d A 192.0.2.1"))
+		past := newHistory(newZone(t, 1, "a A 192.0.2.1", "b A 192.0.2.1", "d A 192.0.2.1"), newZone(t, 2, "a A 192.0.2.1", "c A 192.0.2.1", "d A 192.0.2.1"))
 		for serial, form := range map[zone.Serial]Form{2: UpToDate, 1: Incremental} {
 			c := newClient(0, -1, nil)
-			short := planned(t, ixfr(origin, serial), h.last(), h.changes, Options{UDP: 512})
-			if _, err := sender.Send(t.Context(), short, c.write, c.close); err != nil || c.written != 1 || short.Form != form {
+			short := planned(t, ixfr(origin, serial), past.last(), past.changes, Options{UDP: 512})
+			if _, err := sender.Send(t.Context(), other, short, c.write, c.close); err != nil || c.written != 1 || short.Form != form {
 				t.Errorf("%s over UDP: %v, %d messages", short.Form, err, c.written)
 			}
 		}
-		close(hold) // all get on, and one that waits gets a place
-		for range places {
-			if err := <-done; err != nil {
+		time.AfterFunc(time.Second, func() { // all get on, and one that waits gets a place
+			if err := errors.Join(h.end()...); err != nil {
 				t.Error(err)
 			}
-		}
-		c := newClient(time.Second, -1, nil)
-		if sent, err := sender.Send(t.Context(), st, c.write, c.close); err != nil || sent.Messages != n {
+		})
+		c := newClient(0, -1, nil)
+		if sent, err := sender.Send(t.Context(), other, h.stream, c.write, c.close); err != nil || sent.Messages != n {
 			t.Errorf("afterwards: %+v, %v", sent, err)
 		}
+		synctest.Wait()
+		h.empty()
+	})
+}
+
+// TestSendShares: a client has a quarter of the places, and of those to wait for one,
+// by as many connections and addresses as it likes; the next gets its turn before it.
+func TestSendShares(t *testing.T) {
+	const places, share = 16, 4
+	for _, tc := range []struct {
+		name     string
+		one, too string // addresses
+		same     bool
+	}{
+		{"an address", "192.0.2.1", "192.0.2.1", true},
+		{"an address in its IPv6 form", "192.0.2.1", "::ffff:192.0.2.1", true},
+		{"the next address", "192.0.2.1", "192.0.2.2", false},
+		{"a network of IPv6", "2001:db8::1", "2001:db8::ffff:2", true},
+		{"the next network", "2001:db8::1", "2001:db8:0:1::1", false},
+		{"a link", "fe80::1%eth0", "fe80::2%eth1", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHeld(t, NewSender(places))
+				if n := h.begin(tc.one, share+1); n != share {
+					t.Errorf("%s holds %d places, want %d", tc.one, n, share)
+				}
+				if n := h.begin(tc.too, 1); (n == 0) != tc.same {
+					t.Errorf("beside it %s holds %d", tc.too, n)
+				}
+				if err := errors.Join(h.end()...); err != nil { // those that wait get a place of those before
+					t.Error(err)
+				}
+				h.empty()
+			})
+		})
+	}
+	t.Run("waiting", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHeld(t, NewSender(places))
+			h.begin("192.0.2.1", share+share*MaxWaiting)
+			start := time.Now()
+			_, err := h.sender.Send(t.Context(), netip.MustParseAddr("192.0.2.1"), h.stream, func([]byte) error { return nil }, nil)
+			if !errors.Is(err, ErrBusy) || time.Since(start) != 0 {
+				t.Errorf("one too many that waits: %v after %v", err, time.Since(start))
+			}
+			for _, to := range []string{"192.0.2.2", "192.0.2.3", "192.0.2.4"} {
+				if n := h.begin(to, share+share*MaxWaiting); n != share {
+					t.Errorf("%s holds %d places", to, n)
+				}
+			}
+			_, err = h.sender.Send(t.Context(), netip.MustParseAddr("192.0.2.5"), h.stream, func([]byte) error { return nil }, nil)
+			if !errors.Is(err, ErrBusy) || time.Since(start) != 0 {
+				t.Errorf("one more than may wait: %v after %v", err, time.Since(start))
+			}
+			if err := errors.Join(h.end()...); err != nil {
+				t.Error(err)
+			}
+			h.empty()
+		})
 	})
 }
 
@@ -180,11 +280,11 @@ func TestSendEnds(t *testing.T) {
 	st := messages(t, 5)
 	ctx, cancel := context.WithCancel(t.Context())
 	cuts := 0
-	sent, err := NewSender(1).Send(ctx, st, func([]byte) error { cancel(); return nil }, func() { cuts++ })
+	sent, err := NewSender(1).Send(ctx, netip.Addr{}, st, func([]byte) error { cancel(); return nil }, func() { cuts++ })
 	if !errors.Is(err, context.Canceled) || sent.Messages != 1 || cuts != 1 {
 		t.Errorf("%+v, %v, cut %d times", sent, err, cuts)
 	}
-	sent, err = NewSender(1).Send(ctx, st, func([]byte) error { t.Error("written"); return nil }, func() { cuts++ })
+	sent, err = NewSender(1).Send(ctx, netip.Addr{}, st, func([]byte) error { t.Error("written"); return nil }, func() { cuts++ })
 	if !errors.Is(err, context.Canceled) || sent.Messages != 0 || cuts != 1 {
 		t.Errorf("%+v, %v, cut %d times", sent, err, cuts)
 	}
@@ -195,7 +295,7 @@ func TestSendLarge(t *testing.T) {
 	large := planned(t, axfr("\x03big\x07example\x00"), registry(t, 20_000), nil, Options{})
 	synctest.Test(t, func(t *testing.T) {
 		c := newClient(0, 30, nil)
-		if sent, err := NewSender(1).Send(t.Context(), large, c.write, c.close); !errors.Is(err, ErrStalled) || sent.Messages != 30 || c.cuts != 1 {
+		if sent, err := NewSender(1).Send(t.Context(), netip.Addr{}, large, c.write, c.close); !errors.Is(err, ErrStalled) || sent.Messages != 30 || c.cuts != 1 {
 			t.Errorf("%+v, %v, cut %d times", sent, err, c.cuts)
 		}
 	})

@@ -9,7 +9,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
@@ -632,6 +635,31 @@ func TestUDP(t *testing.T) {
 	if _, err := Plan(axfr(origin), h.last(), nil, Options{UDP: 512}); !errors.Is(err, ErrUDP) || Rcode(err) != dns.RcodeFormatError {
 		t.Errorf("AXFR over UDP: %v", err)
 	}
+}
+
+// TestPartsAhead: a client that does not read makes a large zone take the memory of
+// a few messages only.
+func TestPartsAhead(t *testing.T) {
+	made := new(atomic.Int64)
+	before := buffers.New
+	buffers = sync.Pool{New: func() any { made.Add(1); return before() }}
+	defer func() { buffers = sync.Pool{New: before} }()
+	st := planned(t, axfr("\x03big\x07example\x00"), registry(t, 100_000), nil, Options{})
+	synctest.Test(t, func(t *testing.T) {
+		n, ready := 0, 0
+		for _, err := range st.Messages() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; n == 1 {
+				synctest.Wait() // all who pack wait for us
+				ready = int(made.Load())
+			}
+		}
+		if most := (n/minParts + 2) * (partsAhead + 1); ready > most || n < 4*minParts {
+			t.Errorf("%d of %d messages were ready at once, want %d at most", ready, n, most)
+		}
+	})
 }
 
 // TestOptions: room for a signature in each message, and an OPT record in the

@@ -10,7 +10,7 @@
 //
 //	req, err := xfr.ParseRequest(m)
 //	stream, err := xfr.Plan(req, snapshot, changes, xfr.Options{})
-//	sent, err := xfr.Out.Send(ctx, stream, write, cut)
+//	sent, err := xfr.Out.Send(ctx, client, stream, write, cut)
 //
 // Rcode gives the response code for an error before the first message.
 package xfr

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
@@ -42,6 +43,7 @@ const MaxIterations = 150
 // concurrently.
 type Snapshot struct {
 	contents
+	id     uint64
 	origin dnsname.Name
 	serial Serial
 	soa    Set // as in the zone
@@ -58,9 +60,15 @@ type contents struct {
 	wildcards int // owners that have an asterisk label
 }
 
+// lastID is the ID that was given last.
+var lastID atomic.Uint64
+
+// ID gives a number that no other Snapshot of the process has. It is never 0.
+func (s *Snapshot) ID() uint64 { return s.id }
+
 // newSnapshot checks that c is a zone.
 func newSnapshot(origin dnsname.Name, c contents) (*Snapshot, error) {
-	s := &Snapshot{contents: c, origin: origin}
+	s := &Snapshot{contents: c, id: lastID.Add(1), origin: origin}
 	apex := s.apex()
 	soa, ok := apex.set(rrset.TypeSOA)
 	switch {

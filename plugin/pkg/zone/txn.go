@@ -83,12 +83,24 @@ func (t *Txn) key(owner dnsname.Name) (key []byte, labels int, ok bool) {
 // Get gives an RRset and the RRSIGs over it; ok is false if there is no such
 // RRset. For the type RRSIG ask with the type that is covered.
 func (t *Txn) Get(owner dnsname.Name, typ uint16) (set Set, ok bool) {
-	for s := range t.Sets(owner) {
-		if s.Type == typ && !s.IsEmpty() {
-			return s, true
-		}
+	if !owner.IsBelow(t.base.origin) {
+		return Set{}, false
 	}
-	return Set{}, false
+	var buf [dnsname.MaxKey]byte
+	key, _ := dnsname.AppendKey(buf[:0], owner, len(t.base.origin), nil)
+	m := t.names
+	if typ == rrset.TypeNSEC3 {
+		m = t.hashes
+	}
+	v, ok := m.Get(key)
+	if !ok {
+		return Set{}, false
+	}
+	if set, ok = (node{val: v}).set(typ); !ok {
+		return Set{}, false
+	}
+	set.Owner = owner
+	return set, true
 }
 
 // Sets goes through the RRsets of an owner in the order of their types. A set
@@ -240,7 +252,6 @@ func (t *Txn) store(owner dnsname.Name, key []byte, sets []Set) {
 func (t *Txn) put(m trie.Trie, owner dnsname.Name, key []byte, sets []Set) trie.Trie {
 	if v, ok := m.Get(key); ok {
 		old := node{string(key), v}
-		owner = old.owner(t.base.origin)
 		for s := range old.sets() {
 			t.records -= s.Len() + s.Sigs.Len()
 		}
@@ -248,6 +259,7 @@ func (t *Txn) put(m trie.Trie, owner dnsname.Name, key []byte, sets []Set) trie.
 			m, _ = m.Delete(key)
 			return m
 		}
+		owner = old.owner(t.base.origin)
 	}
 	if len(sets) == 0 {
 		return m

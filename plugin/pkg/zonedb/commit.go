@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -123,6 +124,9 @@ func (z *Zone) Apply(ctx context.Context, who string, edit func(*Edit) error) (R
 			select {
 			case <-r.done: // others do not keep the one who has an answer
 			default:
+				// With one processor the writer that is woken would run before those who
+				// are about to join the queue, and commit alone what could be one commit.
+				runtime.Gosched()
 				z.batch(z.next())
 			}
 			<-z.writer
@@ -271,11 +275,13 @@ func (e *Edit) finish(since zone.Savepoint, before zone.Serial, spec *Spec) erro
 	if !ok {
 		return zone.ErrNoSOA
 	}
-	for owner := range e.Touched(since) {
-		e.leases.Keep(owner, func(l lease.Lease) bool {
-			set, ok := e.Get(owner, l.Type)
-			return ok && set.Contains(l.RDATA)
-		})
+	if !e.leases.IsEmpty() {
+		for owner := range e.Touched(since) {
+			e.leases.Keep(owner, func(l lease.Lease) bool {
+				set, ok := e.Get(owner, l.Type)
+				return ok && set.Contains(l.RDATA)
+			})
+		}
 	}
 	if s.After(before) || !e.ChangedSince(since) {
 		return nil

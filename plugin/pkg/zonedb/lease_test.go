@@ -124,8 +124,6 @@ func TestFailedStart(t *testing.T) {
 	if serial(z) != 1 {
 		t.Fatalf("serial %d", serial(z))
 	}
-	before := db.Mark()
-
 	changed := spec
 	changed.Path += ".other"
 	changed.Serial = zone.UnixTime
@@ -134,13 +132,14 @@ func TestFailedStart(t *testing.T) {
 	put(t, changed.Path, text(4)+"mx 300 MX 10 nowhere\n", 20)
 	fresh := stored(t)
 	events := feed.NewSubscription(10)
-	if _, err := db.Open("next", []Spec{changed, fresh, second(t, spec)}, Hooks{Loaded: failed.add, Events: events}); err != nil {
+	next, err := db.Open("next", []Spec{changed, fresh, second(t, spec)}, Hooks{Loaded: failed.add, Events: events})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if z.Spec() != changed || z.Err() == nil {
 		t.Errorf("settings %+v, error %v", z.Spec(), z.Err())
 	}
-	db.CloseSince(before)
+	next.Close()
 	if z.Spec() != spec || z.Err() != nil || serial(z) != 1 || len(z.files()) != 1 || z.files()[0] != spec.Path {
 		t.Errorf("settings %+v, error %v, serial %d, files %q", z.Spec(), z.Err(), serial(z), z.files())
 	}
@@ -156,13 +155,13 @@ func TestFailedStart(t *testing.T) {
 
 	// The file of the new instance was taken over, and is taken back.
 	changed.Options.Strict = false
-	if _, err := db.Open("next", []Spec{changed}, Hooks{}); err != nil {
+	if next, err = db.Open("next", []Spec{changed}, Hooks{}); err != nil {
 		t.Fatal(err)
 	}
 	if serial(z) != 4 || z.Snapshot().Records() != 4 {
 		t.Errorf("serial %d, %d records", serial(z), z.Snapshot().Records())
 	}
-	db.CloseSince(before)
+	next.Close()
 	if serial(z) != 5 || z.Snapshot().Records() != 3 || z.Err() != nil {
 		t.Errorf("taken back: serial %d, %d records, error %v", serial(z), z.Snapshot().Records(), z.Err())
 	}
@@ -429,10 +428,9 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 	})
 	for i := range 120 {
-		mark := db.Mark()
 		next := instance(i+1, i%3)
 		if i%4 == 3 {
-			db.CloseSince(mark)
+			closeAll(next)
 		} else {
 			closeAll(old)
 			old = next

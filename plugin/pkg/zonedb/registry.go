@@ -41,7 +41,7 @@ type DB struct {
 	zones  map[id]*Zone
 	stores map[string]*store // by folder
 	leases map[*Lease]struct{}
-	opened Mark   // the newest lease
+	opened uint64 // the mark of the newest lease
 	watch  *watch // nil while there are no leases
 }
 
@@ -69,7 +69,7 @@ func (db *DB) now() time.Time { return db.began.Add(time.Since(db.began)) }
 // Lease keeps zones live.
 type Lease struct {
 	db     *DB
-	mark   Mark
+	mark   uint64 // later leases have higher ones
 	owner  any
 	hooks  Hooks
 	folder *Folder // that the zones come from, or nil
@@ -116,32 +116,6 @@ func (db *DB) kick() {
 	defer db.mu.Unlock()
 	if db.watch != nil {
 		db.watch.kick()
-	}
-}
-
-// Mark stands for a time in the life of a registry.
-type Mark uint64
-
-// Mark gives the present time.
-func (db *DB) Mark() Mark {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.opened
-}
-
-// CloseSince closes the leases that were opened since then: those of an instance
-// of the server whose start failed, which nobody tells of it.
-func (db *DB) CloseSince(m Mark) {
-	db.mu.Lock()
-	var dead []*Lease
-	for l := range db.leases {
-		if l.mark > m {
-			dead = append(dead, l)
-		}
-	}
-	db.mu.Unlock()
-	for _, l := range dead {
-		l.Close()
 	}
 }
 

@@ -64,6 +64,7 @@ type Step struct {
 type Message struct {
 	Octets, Records int
 	Signed          bool
+	Options         []dns.EDNS0 // of EDNS
 }
 
 // RcodeError is the error of an answer that says no.
@@ -204,7 +205,11 @@ func (c *Conn) Receive(m *dns.Msg) (*Answer, error) {
 		if c.client.Key != nil && (signature == nil || signature.MACSize == 0 || signature.Error != 0) {
 			return nil, fmt.Errorf("message %d is not signed", len(r.answer.Messages)+1)
 		}
-		r.answer.Messages = append(r.answer.Messages, Message{Octets: len(b), Records: len(got.Answer), Signed: signature != nil})
+		message := Message{Octets: len(b), Records: len(got.Answer), Signed: signature != nil}
+		if opt := got.IsEdns0(); opt != nil {
+			message.Options = opt.Option
+		}
+		r.answer.Messages = append(r.answer.Messages, message)
 		if err := r.checkMessage(m, got, first); err != nil {
 			return nil, fmt.Errorf("message %d: %w", len(r.answer.Messages), err)
 		}

@@ -132,3 +132,26 @@ func TestCheckMessage(t *testing.T) {
 		}
 	}
 }
+
+func TestSplit(t *testing.T) {
+	v, err := NewVersion(records(t, "SOA 3, A a 1, A b 1, A b 2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := v.Split(func(owner string) string { return owner[:1] })
+	if len(parts) != 2 {
+		t.Errorf("%d parts", len(parts))
+	}
+	for name, want := range map[string]string{"a": "SOA 3, A a 1", "b": "SOA 3, A b 1, A b 2"} {
+		w, err := NewVersion(records(t, want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := parts[name].Difference(w); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	if has := records(t, "A B 2, A a 2"); !v.Has(has[0]) || v.Has(has[1]) {
+		t.Error("Has says what is not so")
+	}
+}

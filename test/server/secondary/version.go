@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/miekg/dns"
 )
@@ -92,6 +93,33 @@ func (v *Version) Under(serial uint32) *Version {
 	return next
 }
 
+// Split returns the parts that a function of the owners, which are in lower case, divides the records into, by what it
+// gives. Each has the SOA record.
+func (v *Version) Split(of func(owner string) string) map[string]*Version {
+	parts := make(map[string]*Version)
+	soa := text(v.soa)
+	for s := range v.records {
+		if s == soa {
+			continue
+		}
+		owner, _, _ := strings.Cut(s, " ")
+		name := of(owner)
+		p := parts[name]
+		if p == nil {
+			p = &Version{Serial: v.Serial, soa: v.soa, records: map[string]struct{}{soa: {}}}
+			parts[name] = p
+		}
+		p.records[s] = struct{}{}
+	}
+	return parts
+}
+
+// Has tells whether a record is there.
+func (v *Version) Has(rr dns.RR) bool {
+	_, there := v.records[text(rr)]
+	return there
+}
+
 // Len returns the number of records.
 func (v *Version) Len() int { return len(v.records) }
 
@@ -101,8 +129,11 @@ func (v *Version) Difference(other *Version) string {
 	if len(only)+len(others) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("serial %d, not %d; too many: %.4q, missing: %.4q", v.Serial, other.Serial, only, others)
+	return fmt.Sprintf("serial %d, not %d; too many: %q, missing: %q", v.Serial, other.Serial, first(only), first(others))
 }
+
+// first returns the first few of a list.
+func first(list []string) []string { return list[:min(len(list), 4)] }
 
 // apart returns what is in a and not in b, sorted.
 func apart(a, b map[string]struct{}) (out []string) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,7 +33,32 @@ func openBench(b *testing.B, dir string) *bolt.Store {
 	return s
 }
 
+// BenchmarkSync writes a page and has the disk sync it: what BenchmarkCommit with one
+// writer is to be compared with.
+func BenchmarkSync(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "file"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	page := make([]byte, 4096)
+	const pages = 1000
+	if _, err := f.Write(make([]byte, pages*len(page))); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	for i := 0; b.Loop(); i++ {
+		if err := bolt.WriteSynced(f, page, int64(i%pages*len(page))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "syncs/s")
+}
+
 // BenchmarkCommit commits a changed record each time, in a zone for each writer.
+// CPU is that of the process, with the benchmark itself.
 func BenchmarkCommit(b *testing.B) {
 	for _, writers := range []int{1, 4, 32} {
 		for _, hosts := range []int{1000, 100_000} {
@@ -50,6 +76,8 @@ func BenchmarkCommit(b *testing.B) {
 					states[w] = journal.State{Revision: rev, Snapshot: snap}
 				}
 				keep := journal.History{Depth: 1000, Octets: 1 << 30}
+				took := make([][]time.Duration, writers)
+				before := cpu(b)
 				b.ResetTimer()
 				var wg sync.WaitGroup
 				for w := range writers {
@@ -64,7 +92,9 @@ func BenchmarkCommit(b *testing.B) {
 								_, err = txn.Replace(journaltest.Host(origins[w], i*7919%(hosts/writers)), set)
 								return err
 							})
+							start := time.Now()
 							rev, err := s.Commit(b.Context(), origins[w], journal.Commit{Base: st.Revision, Next: next, Change: c, Keep: keep})
+							took[w] = append(took[w], time.Since(start))
 							if err != nil {
 								b.Error(err)
 								return
@@ -75,9 +105,32 @@ func BenchmarkCommit(b *testing.B) {
 				}
 				wg.Wait()
 				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+				b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N), "µs-cpu/commit")
+				all := slices.Sorted(slices.Values(slices.Concat(took...)))
+				b.ReportMetric(float64(all[len(all)/2].Microseconds()), "µs-p50")
+				b.ReportMetric(float64(all[len(all)*99/100].Microseconds()), "µs-p99")
 			})
 		}
 	}
+}
+
+// cpu gives the time that the process has computed. It is 0 where the system does
+// not tell.
+func cpu(b *testing.B) time.Duration {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')'):]))
+	ticks := 0
+	for _, f := range fields[12:14] { // utime and stime, in hundredths of a second
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			b.Error(err)
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
 // BenchmarkLarge puts a zone of delegations into the store, opens it again and

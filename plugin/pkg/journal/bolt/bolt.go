@@ -1,6 +1,7 @@
 // Package bolt keeps zones in one file in a folder, by bbolt. A zone is kept
 // owner by owner, so a commit costs what it changes, whatever the size of the
-// zone, and nothing is ever written in full again (decision 8).
+// zone, and nothing is ever written in full again (decision 8). Before it a log of a
+// fixed size takes commits, each with one sync of the disk (decision 10).
 //
 // What bbolt does not protect is protected here: each zone has a sum over its
 // owners and one over its notes, kept up in steps; changesets, records of zones and
@@ -17,6 +18,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -37,12 +39,27 @@ type Store struct {
 	writing bool      // somebody writes, or is about to
 	queue   []*job
 	closed  bool
-	// What is kept in memory. Only the writer changes it, with mu held.
+	// What is kept in memory of the file. Only who has disk changes it, with mu held.
 	zones    map[dnsname.Name]record
 	summary  summary
 	building map[uint64]bool // generations that are being written
+	doubt    bool            // what the disk holds is not known
+	// What is in the log and not in the file.
+	frames  []frame
+	ahead   map[dnsname.Name][]*delta // the same, by zone
+	waiting int                       // how many steps that are
+	session uint64                    // of the log; 0 if it is not used now
+	// Of checkpoints.
+	timer         *time.Timer
+	latest        time.Time      // when the last step was written to the log
+	checkpointing bool           // one is under way, in a goroutine of its own
+	failing       bool           // the last one failed
+	background    sync.WaitGroup // of checkpoints
 
-	// use is held by readers while they use db. The writer swaps db with it locked.
+	// disk is held by who writes to the file: the writer of a group, or a checkpoint.
+	disk sync.Mutex
+
+	// use is held by readers while they use db. Who has disk swaps db with it locked.
 	use   sync.RWMutex
 	db    *bbolt.DB // nil if it is closed, or could not be opened again
 	file  *os.File  // of db
@@ -53,8 +70,15 @@ type Store struct {
 
 	why error // db is nil
 
-	// Of the writer.
-	doubt bool  // what the disk holds is not known
+	// Of the writer of a group.
+	log   log
+	seq   uint64    // the last that a frame of the log got, even if it could not be written
+	retry time.Time // the log is not used before
+	// fit are the numbers of zones that were looked at before the log took a step of
+	// them.
+	fit map[uint64]bool
+
+	// Of who has disk.
 	cause error // of the doubt
 	stuck bool  // bbolt did not end a transaction, and never will
 	last  int   // the number of the last transaction
@@ -67,7 +91,7 @@ type Store struct {
 var _ journal.Store = (*Store)(nil)
 
 // reopen opens the file again, from what the disk holds, and looks at all of
-// it. The caller is the writer.
+// it; s.disk is held.
 func (s *Store) reopen() error {
 	s.use.Lock()
 	defer s.use.Unlock()
@@ -83,7 +107,10 @@ func (s *Store) reopen() error {
 			}
 		}
 	}
-	s.doubt, s.why = err != nil, err
+	s.why = err
+	s.mu.Lock()
+	s.doubt = err != nil
+	s.mu.Unlock()
 	return err
 }
 
@@ -161,13 +188,17 @@ func (s *Store) view(f func(*bbolt.Tx) error) error {
 	})
 }
 
-// read reads a zone in a transaction.
-func (s *Store) read(ctx context.Context, origin dnsname.Name, f func(*bbolt.Tx, *record) error) error {
+// read reads a zone in a transaction, with what is ahead of it.
+func (s *Store) read(ctx context.Context, origin dnsname.Name, f func(*bbolt.Tx, *view) error) error {
 	s.use.RLock()
 	defer s.use.RUnlock()
 	if err := s.open(ctx); err != nil {
 		return err
 	}
+	// Before the transaction: what is not there any more then is in the file.
+	s.mu.Lock()
+	ahead := s.ahead[origin]
+	s.mu.Unlock()
 	err := s.view(func(tx *bbolt.Tx) error {
 		v := tx.Bucket(bucketZones).Get([]byte(origin))
 		if v == nil {
@@ -177,7 +208,11 @@ func (s *Store) read(ctx context.Context, origin dnsname.Name, f func(*bbolt.Tx,
 		if err != nil {
 			return fmt.Errorf("%w: %w", journal.ErrCorrupt, err)
 		}
-		return f(tx, &r)
+		look, err := newView(tx, r, ahead)
+		if err != nil {
+			return err
+		}
+		return f(tx, look)
 	})
 	if errors.Is(err, journal.ErrCorrupt) {
 		return s.corrupt(fmt.Errorf("zone %q: %w", origin, err))
@@ -197,13 +232,13 @@ func (s *Store) open(ctx context.Context) error {
 
 // Load is journal.Store's.
 func (s *Store) Load(ctx context.Context, origin dnsname.Name) (st journal.State, err error) {
-	err = s.read(ctx, origin, func(tx *bbolt.Tx, r *record) (err error) {
+	err = s.read(ctx, origin, func(tx *bbolt.Tx, r *view) (err error) {
 		st.Revision = r.revision
 		if st.Snapshot, err = r.restore(ctx, tx); err != nil {
 			return err
 		}
-		st.Notes = make(journal.Notes)
-		return r.eachNote(tx, func(name string, value []byte) { st.Notes[name] = slices.Clone(value) })
+		st.Notes, err = r.readNotes(tx)
+		return err
 	})
 	if err != nil {
 		return journal.State{}, err
@@ -219,14 +254,14 @@ const batchOctets = 1 << 20
 func (s *Store) Changes(ctx context.Context, origin dnsname.Name, from, to zone.Serial) iter.Seq2[zone.Changeset, error] {
 	return func(yield func(zone.Changeset, error) bool) {
 		var at, end, id uint64
-		err := s.read(ctx, origin, func(tx *bbolt.Tx, r *record) (err error) {
+		err := s.read(ctx, origin, func(tx *bbolt.Tx, r *view) (err error) {
 			id = r.id
 			at, end, err = r.find(tx, from, to)
 			return err
 		})
 		for err == nil && at < end {
 			var list []zone.Changeset
-			err = s.read(ctx, origin, func(tx *bbolt.Tx, r *record) (err error) {
+			err = s.read(ctx, origin, func(tx *bbolt.Tx, r *view) (err error) {
 				switch {
 				case r.id != id:
 					return journal.ErrNotExist
@@ -256,8 +291,16 @@ func (s *Store) Changes(ctx context.Context, origin dnsname.Name, from, to zone.
 // HistorySize is journal.Store's.
 func (s *Store) HistorySize(origin dnsname.Name) int64 {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.zones[origin].octets
+	octets, ahead := s.zones[origin].octets, len(s.ahead[origin])
+	s.mu.Unlock()
+	if ahead > 0 {
+		// If it cannot be read it is what was in the file last.
+		_ = s.read(context.Background(), origin, func(_ *bbolt.Tx, r *view) error {
+			octets = r.octets
+			return nil
+		})
+	}
+	return octets
 }
 
 // List is journal.Store's.
@@ -308,14 +351,35 @@ func (s *Store) Close() error {
 	for s.writing {
 		s.idle.Wait()
 	}
-	s.zones = nil
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	s.mu.Unlock()
+	s.background.Wait()
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	s.leave()
 	s.use.Lock()
 	defer s.use.Unlock()
 	s.settle()
+	s.mu.Lock()
+	s.zones, s.frames, s.ahead = nil, nil, nil
+	s.mu.Unlock()
 	s.why = journal.ErrClosed
-	if err := s.closeFile(); err != nil {
+	if err := errors.Join(s.closeFile(), s.log.close()); err != nil {
 		return fmt.Errorf("store %q: %w", s.path, err)
 	}
 	return nil
+}
+
+// leave brings what is in the log into the file, so that the log is not needed any
+// more. What the disk refuses stays in the log until the store is opened again.
+func (s *Store) leave() {
+	if s.doubt || s.summary.log == 0 || s.checkpoint() != nil {
+		return
+	}
+	_ = s.update(func(b *batch) (bool, error) {
+		b.summary.log = 0
+		return true, nil
+	})
 }

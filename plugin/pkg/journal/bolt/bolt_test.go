@@ -30,6 +30,18 @@ func TestKilled(t *testing.T) {
 	}, rounds)
 }
 
+// TestKilledAsShipped has a log that is seldom full.
+func TestKilledAsShipped(t *testing.T) {
+	rounds := 10
+	if testing.Short() {
+		rounds = 2
+	}
+	journaltest.Kill(t, journaltest.Options{
+		Open:  func(dir string) (journal.Store, error) { return bolt.Open(dir) },
+		Large: 100,
+	}, rounds)
+}
+
 // TestStoreSmall has nearly every step be a large one, in many parts.
 func TestStoreSmall(t *testing.T) {
 	journaltest.Run(t, journaltest.Options{

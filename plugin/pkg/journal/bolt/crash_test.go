@@ -79,7 +79,7 @@ func work(t *testing.T, s *Store) {
 // thousands of ways. What is found is what was there before, or after it.
 func TestCrash(t *testing.T) {
 	dir := t.TempDir()
-	s := openSmall(t, dir)
+	s := openWith(t, dir, direct)
 	var writes []journaltest.Write
 	pageSize := os.Getpagesize()
 	s.commit = func(tx *bbolt.Tx) error {

@@ -9,36 +9,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/journal/journaltest"
 )
-
-// goesOn looks that a store holds that, and takes commits, now and after it was
-// opened again.
-func goesOn(t *testing.T, s *Store, st *journal.State, want string) {
-	t.Helper()
-	if got := dump(s); got != want {
-		t.Fatalf("found\n%s\nwant\n%s", got, want)
-	}
-	for i := range 5 {
-		if err := advance(t, s, st, journaltest.AddText(journaltest.Origin, i, fmt.Sprint("goes on ", st.Revision))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want = dump(s)
-	closeStore(t, s)
-	s = openSmall(t, filepath.Dir(s.path))
-	if got := dump(s); got != want {
-		t.Fatalf("opened again: found\n%s\nwant\n%s", got, want)
-	}
-	if err := advance(t, s, st, nil); err != nil {
-		t.Fatal(err)
-	}
-	closeStore(t, s)
-}
 
 // TestDiskRefuses has the system refuse to write, in ways that need no rights.
 func TestDiskRefuses(t *testing.T) {
@@ -54,7 +31,7 @@ func TestDiskRefuses(t *testing.T) {
 		{"the sync fails", "/dev/null", syscall.O_RDWR, syscall.EINVAL},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s, err := open(t.TempDir(), small)
+			s, err := open(t.TempDir(), direct)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +180,7 @@ func TestFileChanges(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := openSmall(t, t.TempDir())
+			s := openWith(t, t.TempDir(), direct)
 			st := begin(t, s, journaltest.Origin, 300)
 			if err := advance(t, s, st, nil); err != nil {
 				t.Fatal(err)
@@ -253,7 +230,7 @@ func TestDoubt(t *testing.T) {
 		{"a panic behind", func(tx *bbolt.Tx) error { panic(fmt.Sprint("commit ", tx.Commit())) }, journal.ErrCorrupt, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			s := openSmall(t, t.TempDir())
+			s := openWith(t, t.TempDir(), direct)
 			st := begin(t, s, journaltest.Origin, 300)
 			before := dump(s)
 			s.commit = tc.commit
@@ -286,7 +263,7 @@ func TestDoubt(t *testing.T) {
 		})
 	}
 	t.Run("and the file is damaged", func(t *testing.T) {
-		s := openSmall(t, t.TempDir())
+		s := openWith(t, t.TempDir(), direct)
 		st := begin(t, s, journaltest.Origin, 300)
 		good := readFile(t, s.path)
 		s.commit = func(tx *bbolt.Tx) error { return errors.Join(tx.Commit(), syscall.EIO) }
@@ -319,4 +296,91 @@ func TestDoubt(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestLogRefuses has the log not be written, in ways that need no rights and such
+// as only a hook gives: commits go to the file, and what failed in the log never
+// comes back.
+func TestLogRefuses(t *testing.T) {
+	readOnly := filepath.Join(t.TempDir(), "read-only")
+	writeFile(t, readOnly, make([]byte, 1<<20))
+	hook := func(write func(*Store, *os.File, []byte, int64) error) func(*testing.T, *Store) func() {
+		return func(_ *testing.T, s *Store) func() {
+			s.log.write = func(f *os.File, b []byte, at int64) error { return write(s, f, b, at) }
+			return func() { s.log.write = writeSynced }
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		fail func(t *testing.T, s *Store) (back func())
+	}{
+		{"no room", func(t *testing.T, s *Store) func() { return swapLog(t, s, "/dev/full", syscall.O_RDWR) }},
+		{"not for writing", func(t *testing.T, s *Store) func() { return swapLog(t, s, readOnly, syscall.O_RDONLY) }},
+		{"the sync fails", func(t *testing.T, s *Store) func() { return swapLog(t, s, "/dev/null", syscall.O_RDWR) }},
+		{"it was written, and the sync fails", hook(func(_ *Store, f *os.File, b []byte, at int64) error {
+			return errors.Join(writeSynced(f, b, at), syscall.EIO)
+		})},
+		{"a part was written", hook(func(_ *Store, f *os.File, b []byte, at int64) error {
+			return errors.Join(writeSynced(f, b[:100], at), syscall.EIO)
+		})},
+	} {
+		for _, file := range []string{"and the file does not", "and the file refuses too"} {
+			t.Run(tc.name+" "+file, func(t *testing.T) {
+				s := openSmall(t, t.TempDir())
+				st := begin(t, s, journaltest.Origin, 20)
+				for i := range 9 {
+					if err := advance(t, s, st, text(i, "%d", i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				back := tc.fail(t, s)
+				if file == "and the file refuses too" {
+					if err := s.bring(); err != nil {
+						t.Fatal(err)
+					}
+					s.disk.Lock()
+					s.commit = func(*bbolt.Tx) error { return syscall.ENOSPC }
+					s.disk.Unlock()
+					want := dump(s)
+					for range 3 {
+						if err := advance(t, s, st, text(1, "never")); !errors.Is(err, syscall.ENOSPC) {
+							t.Fatal(err)
+						}
+					}
+					if got := dump(s); got != want {
+						t.Fatalf("there is\n%s\nwant\n%s", got, want)
+					}
+					s.disk.Lock()
+					s.commit = (*bbolt.Tx).Commit
+					s.disk.Unlock()
+				}
+				for i := range 3 {
+					if err := advance(t, s, st, text(i, "to the file %d", i)); err != nil {
+						t.Fatal(err)
+					}
+					if s.session != 0 || pending(s) != 0 {
+						t.Fatal("the log is in use")
+					}
+				}
+				back()
+				sameAfterCrash(t, s, "the log refuses")
+				s.retry = time.Time{}
+				for i := range 20 {
+					if err := advance(t, s, st, text(i%20, "again %d", i)); err != nil {
+						t.Fatal(err)
+					}
+					sameAfterCrash(t, s, "the log is back")
+				}
+				if s.session == 0 {
+					t.Error("the log is not in use again")
+				}
+				goesOn(t, s, st, dump(s))
+			})
+		}
+	}
+}
+
+// swapLog has what is written to the log go to another file.
+func swapLog(t *testing.T, s *Store, other string, flags int) (back func()) {
+	return journaltest.Swap(t, s.log.path, other, flags)
 }

@@ -13,11 +13,12 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 )
 
-// Writers that wait are written in one transaction. Whoever comes while nobody
+// Writers that wait are written together. Whoever comes while nobody
 // writes takes all that wait, itself among them, and writes them; who comes in the
 // meantime waits. Then the first of those who wait does the same. So nothing
 // waits while the disk is idle, nobody writes for others more than once, and
-// there is no goroutine when there is nothing to do.
+// there is no goroutine when there is nothing to do. A group is written to the log, or
+// in one transaction to the file; see ahead.go.
 
 // groupJobs bounds a group; limits.group does too.
 const groupJobs = 256
@@ -27,7 +28,8 @@ const groupJobs = 256
 // not, all of the transaction is undone.
 type job struct {
 	ctx    context.Context
-	octets int // roughly, of what is written
+	octets int         // roughly, of what is written
+	step   *commitStep // nil if it does not go into the log
 	check  func(*batch) error
 	write  func(*batch) error
 
@@ -124,10 +126,15 @@ func (s *Store) do(j *job) error {
 	return j.err
 }
 
-// take takes the jobs of a group from the queue; s.mu is held.
+// take takes the jobs of a group from the queue: all go into the log, or none;
+// s.mu is held.
 func (s *Store) take() []*job {
-	n, octets := 0, 0
-	for n < len(s.queue) && n < groupJobs && (n == 0 || octets+s.queue[n].octets <= s.limits.group) {
+	n, octets, most := 0, 0, s.limits.group
+	logged := s.queue[0].step != nil
+	if logged {
+		most = min(most, int(s.limits.half/2))
+	}
+	for n < len(s.queue) && n < groupJobs && (n == 0 || octets+s.queue[n].octets <= most && (s.queue[n].step != nil) == logged) {
 		octets += s.queue[n].octets
 		s.queue[n].queued = false
 		n++
@@ -149,12 +156,16 @@ func (s *Store) handOver() {
 	s.idle.Broadcast()
 }
 
-// write writes the jobs of a group. If one cannot be written the others are: each
-// is tried alone, the smallest first, until the disk refuses one: it would
-// refuse the larger ones too, and each of them late.
+// write writes the jobs of a group, to the log or to the file. If one cannot be
+// written to the file the others are: each is tried alone, the smallest first,
+// until the disk refuses one: it would refuse the larger ones too, and each of
+// them late.
 func (s *Store) write(group []*job) {
+	if group[0].step != nil && s.logged(group) {
+		return
+	}
 	refused := s.transact(group)
-	if refused != nil && len(group) > 1 && !s.doubt {
+	if refused != nil && len(group) > 1 && !s.inDoubt() {
 		group = slices.DeleteFunc(slices.Clone(group), func(j *job) bool { return j.err != nil })
 		slices.SortStableFunc(group, func(a, b *job) int { return a.octets - b.octets })
 		refused = nil
@@ -185,25 +196,19 @@ type jobError struct{ error }
 
 func (e jobError) Unwrap() error { return e.error }
 
-// transact writes jobs in one transaction. The errors of their checks are put
-// into the jobs. The error it gives is that of the transaction: nothing of it is
-// there, unless s.doubt is set.
+// transact writes jobs to the file in one transaction, after all that is ahead.
+// The errors of their checks are put into the jobs. The error it gives is that of
+// the transaction: nothing of it is there, unless s.doubt is set.
 func (s *Store) transact(jobs []*job) error {
-	if s.doubt {
-		if err := s.reopen(); err != nil {
-			return fmt.Errorf("%w (after %w)", err, s.cause)
-		}
+	s.disk.Lock()
+	defer s.disk.Unlock()
+	if err := s.checkpoint(); err != nil {
+		return err
 	}
-	b := &batch{s: s, zones: make(map[dnsname.Name]*record), summary: s.summary}
-	id, writing, written := 0, false, false
-	err := guard(func() (err error) {
-		if b.tx, err = s.begin(true); err != nil {
-			return err
-		}
-		if id = b.tx.ID(); id != s.last+1 {
-			return errOther
-		}
-		work := false
+	var session uint64
+	err := s.update(func(b *batch) (work bool, err error) {
+		// What failed to be written to the log is of no account from now on.
+		work = b.summary.seq != s.seq
 		for _, j := range jobs {
 			if j.err = j.ctx.Err(); j.err == nil {
 				j.err = guard(func() error { return j.check(b) })
@@ -213,11 +218,42 @@ func (s *Store) transact(jobs []*job) error {
 			}
 			work = true
 			if err := guard(func() error { return j.write(b) }); err != nil {
-				return jobError{err}
+				return false, jobError{err}
 			}
 		}
-		if !work {
-			return nil
+		if work {
+			session = s.nextSession()
+			b.summary.seq, b.summary.log = s.seq, session
+		}
+		return work, nil
+	})
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if session != s.session && session != 0 {
+		s.log.begin()
+		s.session = session
+	}
+	return nil
+}
+
+// update writes one transaction, if there is work for one; s.disk is held. With an
+// error nothing of it is there, unless s.doubt is set.
+func (s *Store) update(f func(*batch) (work bool, err error)) error {
+	b := &batch{s: s, zones: make(map[dnsname.Name]*record), summary: s.summary}
+	id, writing, written := 0, false, false
+	err := guard(func() (err error) {
+		if b.tx, err = s.begin(true); err != nil {
+			return err
+		}
+		if id = b.tx.ID(); id != s.last+1 {
+			return errOther
+		}
+		work, err := f(b)
+		if err != nil || !work {
+			return err
 		}
 		if err := b.tx.Bucket(bucketStore).Put(keySummary, b.summary.encode()); err != nil {
 			return err
@@ -238,33 +274,50 @@ func (s *Store) transact(jobs []*job) error {
 			}
 		}
 		s.summary = b.summary
+		s.applied()
 		s.mu.Unlock()
 		return nil
 	}
-	s.doubt = writing || b.tx == nil // bbolt panicked
+	doubt := writing || b.tx == nil // bbolt panicked
 	if b.tx != nil {
-		s.undo(b.tx)
+		doubt = !s.undo(b.tx) || doubt
 	}
 	switch {
 	case err == nil:
-		return nil
 	case errors.Is(err, journal.ErrCorrupt):
 		err = s.corrupt(err)
 	default:
 		err = fmt.Errorf("store %q: %w", s.path, system(err))
 	}
-	if s.doubt {
-		s.cause = err
+	if doubt {
+		s.doubtful(err)
 	}
 	return err
 }
 
-// undo ends a transaction that was not written, and finds out whether that is
+// doubtful puts the store in doubt; s.disk is held.
+func (s *Store) doubtful(cause error) {
+	if cause != nil {
+		s.cause = cause
+	}
+	s.mu.Lock()
+	s.doubt = true
+	s.mu.Unlock()
+}
+
+// inDoubt tells whether it is not known what the disk holds.
+func (s *Store) inDoubt() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doubt
+}
+
+// undo ends a transaction that was not written, and tells whether that is
 // sure. It is if bbolt still goes by the meta page of the transaction before:
 // then whatever was written is in pages that nothing leads to, and bbolt has
 // taken its list of free pages back. If not, the disk refused at the very end, and
 // the store is in doubt: what bbolt reads may never have come to the disk.
-func (s *Store) undo(tx *bbolt.Tx) {
+func (s *Store) undo(tx *bbolt.Tx) (sure bool) {
 	s.stuck = true
 	err := guard(func() error {
 		if err := tx.Rollback(); err != nil && !errors.Is(err, bolterrors.ErrTxClosed) {
@@ -281,7 +334,7 @@ func (s *Store) undo(tx *bbolt.Tx) {
 			return nil
 		})
 	}
-	s.doubt = s.doubt || err != nil
+	return err == nil
 }
 
 var (

@@ -31,7 +31,7 @@ type waiting struct {
 // newWaiting makes a store with so many zones, z00 and on.
 func newWaiting(t *testing.T, zones int) *waiting {
 	w := &waiting{
-		Store: openSmall(t, t.TempDir()), t: t,
+		Store: openWith(t, t.TempDir(), direct), t: t,
 		states: make(map[dnsname.Name]*journal.State), results: make(map[dnsname.Name]error),
 		entered: make(chan struct{}), proceed: make(chan error),
 	}
@@ -298,7 +298,7 @@ func TestGroup(t *testing.T) {
 
 // TestOthersBetween commits to other zones while a large one is written.
 func TestOthersBetween(t *testing.T) {
-	s := openSmall(t, t.TempDir())
+	s := openWith(t, t.TempDir(), direct)
 	st := begin(t, s, origin(0), 2)
 	turn := make(chan struct{})
 	s.commit = func(tx *bbolt.Tx) error {

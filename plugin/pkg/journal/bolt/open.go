@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,7 @@ const (
 
 const (
 	// format is the number of the format that this package writes.
-	format = 1
+	format = 2
 	// patience is how long a store that is in use is waited for.
 	patience = time.Second
 	// room is the memory that is set aside to map the file into: as long as the file
@@ -53,16 +54,36 @@ type limits struct {
 	owners, octets, part int
 	growth               int // of the file, at a time, in octets
 	group                int // octets that are written together
+
+	half    int64 // octets of each of the two halves of the log; 0: there is none
+	waiting int   // steps in the log from which on they are brought into the file
 }
 
-// present are the settings of today. No format came before the first.
+// present are the settings of today.
 var present = settings{
-	format: format,
-	limits: limits{owners: 10_000, octets: 32 << 20, part: 4 << 20, growth: 4 << 20, group: 32 << 20},
+	format:   format,
+	upgrades: upgrades,
+	limits: limits{
+		owners: 10_000, octets: 32 << 20, part: 4 << 20, growth: 4 << 20, group: 32 << 20,
+		half: 4 << 20, waiting: 4096,
+	},
+}
+
+// upgrades are the steps from older formats. Format 1 had no log.
+var upgrades = map[int]step{1: withLog}
+
+// withLog makes a summary that tells of the log.
+func withLog(tx *bbolt.Tx) error {
+	b := tx.Bucket(bucketStore)
+	old, ok := unseal(b.Get(keySummary))
+	if !ok || len(old) != summarySize-2*8 {
+		return bad("%v", errSummary)
+	}
+	return b.Put(keySummary, seal(append(bytes.Clone(old), make([]byte, 2*8)...)))
 }
 
 // Open opens the store in a folder, and makes both if they are not there. The
-// file is zones.db. The errors are those of the system, journal.ErrInUse,
+// file is zones.db, the log zones.log. The errors are those of the system, journal.ErrInUse,
 // ErrForeign, ErrNewer and ErrCorrupt; what is not a good store is never written
 // to.
 func Open(dir string) (*Store, error) { return open(dir, present) }
@@ -73,13 +94,23 @@ func open(dir string, with settings) (*Store, error) {
 	}
 	s := &Store{path: filepath.Join(dir, fileName), settings: with, building: make(map[uint64]bool), commit: (*bbolt.Tx).Commit}
 	s.idle.L = &s.mu
+	s.ahead, s.fit = make(map[dnsname.Name][]*delta), make(map[uint64]bool)
+	s.log = log{path: filepath.Join(dir, logName), half: with.limits.half, write: writeSynced}
 	if err := s.create(filepath.Join(dir, tempName)); err != nil {
 		return nil, err
 	}
 	if err := s.openFile(); err != nil {
 		return nil, err
 	}
-	return s, nil
+	s.seq = s.summary.seq
+	err := s.readLog()
+	if err == nil {
+		// If the disk refuses, what is in the log stays there, and is read from there.
+		if err = s.checkpoint(); !errors.Is(err, journal.ErrCorrupt) {
+			return s, nil
+		}
+	}
+	return nil, errors.Join(err, s.closeFile(), s.log.close())
 }
 
 // create makes the file if there is none: beside it, and then moves it to its
@@ -298,7 +329,11 @@ func (s *Store) readStore() error {
 	case found > s.format:
 		return s.newer(fmt.Sprintf("format %d, and %d is known", found, s.format))
 	case found < s.format:
-		if err := s.upgrade(found); err != nil {
+		err := s.upgrade(found)
+		switch {
+		case errors.Is(err, journal.ErrCorrupt):
+			return s.corrupt(err)
+		case err != nil:
 			return fmt.Errorf("store %q: upgrade from format %d to %d: %w", s.path, found, s.format, err)
 		}
 	}
@@ -361,6 +396,10 @@ func (s *Store) readRecords(tx *bbolt.Tx) error {
 	}
 	s.mu.Lock()
 	s.zones, s.summary, s.last = zones, said, tx.ID()
+	if s.session != said.log {
+		s.session = 0
+	}
+	s.applied()
 	s.mu.Unlock()
 	return nil
 }

@@ -69,6 +69,8 @@ type summary struct {
 	floor journal.Revision // the greatest revision of a zone that was deleted
 	ids   uint64           // the last number given to a zone or a generation
 	zones tally            // of the bucket zones
+	seq   uint64           // the last frame of the log that is in the file
+	log   uint64           // the session of the log that may have more; 0: none
 }
 
 var (
@@ -78,7 +80,7 @@ var (
 
 const (
 	recordSize  = 10*8 + 4
-	summarySize = 4 * 8
+	summarySize = 6 * 8
 	sumSize     = 8
 )
 
@@ -128,7 +130,7 @@ func parseRecord(key, b []byte) (r record, err error) {
 
 func (s *summary) encode() []byte {
 	b := make([]byte, 0, summarySize+sumSize)
-	for _, n := range [...]uint64{uint64(s.floor), s.ids, s.zones.count, s.zones.sum} {
+	for _, n := range [...]uint64{uint64(s.floor), s.ids, s.zones.count, s.zones.sum, s.seq, s.log} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	return seal(b)
@@ -143,6 +145,8 @@ func parseSummary(b []byte) (s summary, err error) {
 		floor: journal.Revision(binary.LittleEndian.Uint64(b)),
 		ids:   binary.LittleEndian.Uint64(b[8:]),
 		zones: tally{count: binary.LittleEndian.Uint64(b[16:]), sum: binary.LittleEndian.Uint64(b[24:])},
+		seq:   binary.LittleEndian.Uint64(b[32:]),
+		log:   binary.LittleEndian.Uint64(b[40:]),
 	}, nil
 }
 

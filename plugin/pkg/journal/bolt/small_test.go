@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -19,14 +20,29 @@ import (
 )
 
 // small settings make steps of a few owners large ones, and files small.
-var small = settings{format: format, limits: limits{owners: 30, octets: 64 << 10, part: 500, growth: 1 << 14, group: 60 << 10}}
+var small = settings{
+	format: format, upgrades: upgrades,
+	limits: limits{owners: 30, octets: 64 << 10, part: 500, growth: 1 << 14, group: 60 << 10, half: 4 * block, waiting: 7},
+}
+
+// direct are small settings without a log: steps are written to the file.
+var direct = func() settings {
+	d := small
+	d.limits.half = 0
+	return d
+}()
 
 // OpenSmall is Open with small settings.
 func OpenSmall(dir string) (*Store, error) { return open(dir, small) }
 
-func openSmall(t testing.TB, dir string) *Store {
+// WriteSynced is what the log is written by.
+var WriteSynced = writeSynced
+
+func openSmall(t testing.TB, dir string) *Store { return openWith(t, dir, small) }
+
+func openWith(t testing.TB, dir string, with settings) *Store {
 	t.Helper()
-	s, err := open(dir, small)
+	s, err := open(dir, with)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,15 +91,13 @@ func dumpZone(s *Store, o string) string {
 		fmt.Fprintf(&b, "%q %v %v\n", string(set.Owner), set.RRset, set.Sigs)
 	}
 	// The whole history, from its first serial.
-	s.mu.Lock()
-	r := s.zones[dnsname.Name(o)]
-	s.mu.Unlock()
-	if r.first == r.next {
-		return b.String()
-	}
-	from := r.serial
-	err = s.read(ctx, dnsname.Name(o), func(tx *bbolt.Tx, r *record) error {
-		list, err := r.changes(tx, r.first, r.first+1)
+	var from, to zone.Serial
+	err = s.read(ctx, dnsname.Name(o), func(tx *bbolt.Tx, v *view) error {
+		from, to = v.serial, v.serial
+		if v.first == v.next {
+			return nil
+		}
+		list, err := v.changes(tx, v.first, v.first+1)
 		if err == nil {
 			from = list[0].From
 		}
@@ -93,7 +107,7 @@ func dumpZone(s *Store, o string) string {
 		fmt.Fprintln(&b, "history:", err)
 		return b.String()
 	}
-	for c, err := range s.Changes(ctx, dnsname.Name(o), from, r.serial) {
+	for c, err := range s.Changes(ctx, dnsname.Name(o), from, to) {
 		fmt.Fprintf(&b, "change %d %d %q %v %v %v %v\n", c.From, c.To, c.Who, c.When, c.Removed, c.Added, err)
 	}
 	return b.String()
@@ -121,6 +135,30 @@ func begin(t testing.TB, s *Store, origin dnsname.Name, hosts int) *journal.Stat
 		t.Fatal(err)
 	}
 	return &journal.State{Revision: rev, Snapshot: snap}
+}
+
+// goesOn looks that a store holds that, and takes commits, now and after it was
+// opened again.
+func goesOn(t *testing.T, s *Store, st *journal.State, want string) {
+	t.Helper()
+	if got := dump(s); got != want {
+		t.Fatalf("found\n%s\nwant\n%s", got, want)
+	}
+	for i := range 5 {
+		if err := advance(t, s, st, journaltest.AddText(journaltest.Origin, i, fmt.Sprint("goes on ", st.Revision))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want = dump(s)
+	closeStore(t, s)
+	s = openSmall(t, filepath.Dir(s.path))
+	if got := dump(s); got != want {
+		t.Fatalf("opened again: found\n%s\nwant\n%s", got, want)
+	}
+	if err := advance(t, s, st, nil); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
 }
 
 func readFile(t testing.TB, path string) []byte {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
-	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 const (
@@ -39,37 +38,49 @@ func (s *Store) Commit(ctx context.Context, origin dnsname.Name, c journal.Commi
 	if err := s.open(ctx); err != nil {
 		return 0, err
 	}
-	st := &commitStep{Commit: c, origin: origin}
-	if _, join := c.Kept(); join {
-		st.change = journal.AppendChangeset(nil, &c.Change)
-	}
-	large := false
-	if c.Next != nil {
-		large = st.collect(s.limits)
-	}
+	st := newStep(origin, c)
+	large := c.Next != nil && st.collect(s.limits)
 	octets := len(st.change) + st.octets
-	for _, v := range c.Notes {
-		octets += len(v)
+	for _, n := range st.notes {
+		octets += len(n.value)
 	}
 	if large {
 		return st.revision, s.rebuild(ctx, st)
 	}
-	err := s.do(&job{ctx: ctx, octets: octets, check: st.check, write: func(b *batch) error { return st.write(b) }})
+	j := &job{ctx: ctx, octets: octets, check: st.check, write: st.write}
+	if c.Base != 0 && int64(octets) < s.limits.half {
+		j.step = st
+	}
+	err := s.do(j)
 	return st.revision, err
 }
 
 // commitStep is a Commit on its way.
 type commitStep struct {
 	journal.Commit
-	origin dnsname.Name
-	change []byte  // the changeset as stored, if it joins the history
-	owners []owner // that change; not for a new generation
-	octets int     // of the owners
-	data   uint64  // the new generation, if there is one
-	tally  tally   // of the new generation
+	delta         // no owners if there is a new generation
+	octets int    // of the owners
+	data   uint64 // the new generation, if there is one
+	tally  tally  // of the new generation
 
 	revision journal.Revision // what came of it
 	replaced uint64           // the generation that is not used any more
+}
+
+// newStep makes a step without its owners.
+func newStep(origin dnsname.Name, c journal.Commit) *commitStep {
+	st := &commitStep{Commit: c}
+	st.delta = delta{origin: origin, base: c.Base, from: c.Change.From, to: c.Change.To, keep: c.Keep}
+	if c.Next != nil {
+		st.serial = c.Next.Serial()
+	}
+	if st.drop, st.join = c.Kept(); st.join {
+		st.change = journal.AppendChangeset(nil, &c.Change)
+	}
+	for name, value := range c.Notes {
+		st.notes = append(st.notes, note{name, string(value), value == nil})
+	}
+	return st
 }
 
 // collect finds out which owners a step writes, and tells whether they are too
@@ -100,15 +111,19 @@ func (st *commitStep) collect(l limits) (large bool) {
 
 // check tells whether the step can follow what is there.
 func (st *commitStep) check(b *batch) error {
-	r := b.record(st.origin)
-	var serial zone.Serial
-	if r == nil && st.Base != 0 || r != nil && r.revision != st.Base {
+	var h head
+	if r := b.record(st.origin); r != nil {
+		h = head{r.revision, r.serial}
+	}
+	return st.follows(h)
+}
+
+// follows tells whether the step can follow a version.
+func (st *commitStep) follows(h head) error {
+	if h.revision != st.Base {
 		return journal.ErrConflict
 	}
-	if r != nil {
-		serial = r.serial
-	}
-	return st.Check(st.origin, serial)
+	return st.Check(st.origin, h.serial)
 }
 
 // write writes all of the step but a new generation, which is there already.
@@ -120,45 +135,103 @@ func (st *commitStep) write(b *batch) error {
 	} else {
 		r = new(*r)
 	}
-	r.revision++
-	r.serial = st.Next.Serial()
 	if st.data != 0 {
 		st.replaced = r.data
 		r.data, r.owners = st.data, st.tally
-	} else if err := st.writeOwners(b, r); err != nil {
-		return err
+	} else if r.data == 0 {
+		b.summary.ids++
+		r.data = b.summary.ids
+		data, err := b.tx.Bucket(bucketData).CreateBucket(number(r.data))
+		if err != nil {
+			return err
+		}
+		data.FillPercent = fill
 	}
-	if err := st.writeHistory(b, r); err != nil {
-		return err
-	}
-	if err := st.writeNotes(b, r); err != nil {
+	if err := b.follow(r, []*delta{&st.delta}); err != nil {
 		return err
 	}
 	st.revision = r.revision
 	return b.put(st.origin, r)
 }
 
-func (st *commitStep) writeOwners(b *batch, r *record) error {
-	var data *bbolt.Bucket
-	if r.data == 0 {
-		b.summary.ids++
-		r.data = b.summary.ids
-		var err error
-		if data, err = b.tx.Bucket(bucketData).CreateBucket(number(r.data)); err != nil {
-			return err
+// follow writes steps of a zone that follow each other, and makes its record that
+// of the last. What several write is written once.
+func (b *batch) follow(r *record, steps []*delta) error {
+	last := steps[len(steps)-1]
+	r.revision += journal.Revision(len(steps))
+	r.serial = last.serial
+	if owners := lastOwners(steps); len(owners) > 0 {
+		data := b.tx.Bucket(bucketData).Bucket(number(r.data))
+		if data == nil {
+			return bad("the owners of zone %q are not there", r.origin)
 		}
-		data.FillPercent = fill
-	} else if len(st.owners) > 0 {
-		if data = b.tx.Bucket(bucketData).Bucket(number(r.data)); data == nil {
-			return bad("the owners of zone %q are not there", st.origin)
+		for _, o := range owners {
+			if err := b.change(data, o.key, octetsOf(o.value), o.value == "", &r.owners); err != nil {
+				return err
+			}
 		}
 	}
-	for _, o := range st.owners {
-		if err := b.change(data, o.key, octetsOf(o.value), o.value == "", &r.owners); err != nil {
+	history := b.tx.Bucket(bucketHistory)
+	l := line{record: r, stored: r.next}
+	for _, d := range steps {
+		if err := l.follow(d, func(at uint64) (int, error) { return r.remove(history, at) }); err != nil {
+			return err
+		}
+	}
+	for at := max(r.first, l.stored); at < r.next; at++ {
+		d := l.tail[at-l.stored]
+		if err := history.Put(place{zone: r.id, at: at, from: d.from, to: d.to}.key(), d.change); err != nil {
+			return err
+		}
+	}
+	notes := b.tx.Bucket(bucketNotes)
+	for _, n := range lastNotes(steps) {
+		if err := b.change(notes, append(number(r.id), n.name...), octetsOf(n.value), n.remove, &r.notes); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lastOwners gives the owners that steps write, each as the last of them does, in
+// the order of their keys if there is more than one step.
+func lastOwners(steps []*delta) []owner {
+	if len(steps) == 1 {
+		return steps[0].owners
+	}
+	var all []owner
+	for _, d := range steps {
+		all = append(all, d.owners...)
+	}
+	slices.SortStableFunc(all, func(a, b owner) int { return bytes.Compare(a.key, b.key) })
+	n := 0
+	for i := range all {
+		if i+1 == len(all) || !bytes.Equal(all[i].key, all[i+1].key) {
+			all[n] = all[i]
+			n++
+		}
+	}
+	return all[:n]
+}
+
+// lastNotes gives the notes that steps write, each as the last of them does.
+func lastNotes(steps []*delta) []note {
+	if len(steps) == 1 {
+		return steps[0].notes
+	}
+	var all []note
+	at := make(map[string]int)
+	for _, d := range steps {
+		for _, n := range d.notes {
+			if i, ok := at[n.name]; ok {
+				all[i] = n
+				continue
+			}
+			at[n.name] = len(all)
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // change puts a pair into a bucket, or removes it, and keeps up the tally.
@@ -173,50 +246,56 @@ func (b *batch) change(in *bbolt.Bucket, key, value []byte, remove bool, t *tall
 	return in.Put(key, value)
 }
 
-func (st *commitStep) writeHistory(b *batch, r *record) error {
-	history := b.tx.Bucket(bucketHistory)
-	drop, join := st.Kept()
-	if drop {
-		if err := r.trim(history, func() bool { return true }); err != nil {
-			return err
-		}
-	}
-	if join {
-		p := place{zone: r.id, at: r.next, from: st.Change.From, to: st.Change.To}
-		if err := history.Put(p.key(), st.change); err != nil {
-			return err
-		}
-		r.next++
-		r.octets += int64(len(st.change))
-	}
-	depth := uint64(max(0, st.Keep.Depth))
-	return r.trim(history, func() bool { return r.next-r.first > depth || r.octets > st.Keep.Octets })
+// line is the history of a zone with what steps make of it, which may not be in
+// the file: the changesets from the place stored on are in tail.
+type line struct {
+	*record
+	stored uint64
+	tail   []*delta
 }
 
-// trim removes the oldest changesets as long as there are any and more is true.
-func (r *record) trim(history *bbolt.Bucket, more func() bool) error {
-	for r.first < r.next && more() {
-		k, v := history.Cursor().Seek(place{zone: r.id, at: r.first}.key())
-		if p, ok := parsePlace(k); !ok || p.zone != r.id || p.at != r.first {
-			return bad("changeset %d of the history of zone %q is not there", r.first, r.origin)
+// follow does what a step does with the history. remove is called for each
+// changeset that goes from what is in the file, and gives its octets.
+func (l *line) follow(d *delta, remove func(at uint64) (octets int, err error)) error {
+	for d.drop && l.first < l.next {
+		if err := l.shift(remove); err != nil {
+			return err
 		}
-		r.octets -= int64(len(v))
-		r.first++
-		if err := history.Delete(slices.Clone(k)); err != nil {
+	}
+	if d.join {
+		l.tail = append(l.tail, d)
+		l.next++
+		l.octets += int64(len(d.change))
+	}
+	depth := uint64(max(0, d.keep.Depth))
+	for l.first < l.next && (l.next-l.first > depth || l.octets > d.keep.Octets) {
+		if err := l.shift(remove); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (st *commitStep) writeNotes(b *batch, r *record) error {
-	notes := b.tx.Bucket(bucketNotes)
-	for name, value := range st.Notes {
-		if err := b.change(notes, append(number(r.id), name...), value, value == nil, &r.notes); err != nil {
-			return err
-		}
+// shift takes the oldest changeset away.
+func (l *line) shift(remove func(at uint64) (octets int, err error)) (err error) {
+	var octets int
+	if l.first >= l.stored {
+		octets = len(l.tail[l.first-l.stored].change)
+	} else if octets, err = remove(l.first); err != nil {
+		return err
 	}
+	l.first++
+	l.octets -= int64(octets)
 	return nil
+}
+
+// remove removes a changeset from the file, and gives its octets.
+func (r *record) remove(history *bbolt.Bucket, at uint64) (octets int, err error) {
+	k, v, err := r.stored(history.Cursor(), at)
+	if err != nil {
+		return 0, err
+	}
+	return len(v), history.Delete(slices.Clone(k))
 }
 
 // rebuild makes a step that is written as a new generation. Until its last
@@ -313,8 +392,11 @@ func (s *Store) Delete(ctx context.Context, origin dnsname.Name) error {
 		write: func(b *batch) error {
 			r := new(*b.record(origin))
 			b.summary.floor = max(b.summary.floor, r.revision)
-			if err := r.trim(b.tx.Bucket(bucketHistory), func() bool { return true }); err != nil {
-				return err
+			history := b.tx.Bucket(bucketHistory)
+			for at := r.first; at < r.next; at++ {
+				if _, err := r.remove(history, at); err != nil {
+					return err
+				}
 			}
 			if err := removePrefix(b.tx.Bucket(bucketNotes), number(r.id)); err != nil {
 				return err

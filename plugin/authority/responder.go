@@ -1,0 +1,140 @@
+package authority
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+
+	"github.com/coredns/coredns/core/dnsserver"
+
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/wire"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+)
+
+// Responder gives a function that answers plain queries over UDP from the zones of
+// the block as ServeDNS does, with responses in wire form: it appends one to dst.
+// It gives nil for what ServeDNS has to answer. It is for one goroutine, allocates
+// nothing, and counts like ServeDNS for the server. The shape is what other plugins
+// of the block do to answers. Other plugins of the block find the method among
+// dnsserver.Config.Handlers, by an interface that has it alone.
+func (a *Authority) Responder(s *dnsserver.Server, shape wire.Shape) func(dst []byte, q *wire.Question) []byte {
+	r := &responder{Authority: a, shape: shape, listener: a.listenerOf(s)}
+	return r.respond
+}
+
+// responder is the work on one plain query after another.
+type responder struct {
+	*Authority
+	shape    wire.Shape
+	listener *listener
+	work     task
+	packer   wire.Packer
+	options  []byte
+	rotated  []byte
+}
+
+func (r *responder) respond(dst []byte, q *wire.Question) []byte {
+	t := &r.work
+	t.pins = t.pins[:0]
+	t.fold(q.Name)
+	z := r.match(t.folded, q.Type)
+	if z == nil || t.pin(z) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
+		return nil
+	}
+	limit := q.UDPLimit()
+	if r.shape.Limit > 0 {
+		limit = min(limit, max(r.shape.Limit, wire.MinUDP))
+	}
+	cache, version := r.shape.Cache, t.pin(z).ID()
+	if q.ZoneVersion {
+		cache = nil
+	}
+	if cache != nil {
+		if msg, kind, ok := cache.AppendCached(dst, q, t.folded, version, r.shape.Minimal, limit); ok {
+			r.listener.count(z, kind)
+			return msg
+		}
+	}
+	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO}
+	r.answer(t, z)
+	a := &t.answer
+	if a.Kind == zone.NXDomain && len(a.Answer) == 0 && r.Next != nil && t.in(z.fall) {
+		return nil
+	}
+	if a.Kind.Rcode() == 0 {
+		r.reshape(a)
+	}
+	r.options = r.options[:0]
+	if q.ZoneVersion { // RFC 9660 §3.2
+		r.options = binary.BigEndian.AppendUint16(r.options, wire.OptionZoneVersion)
+		r.options = append(r.options, 0, 6, byte(z.spec.Origin.Labels()), 0)
+		r.options = binary.BigEndian.AppendUint32(r.options, uint32(t.pin(z).Serial()))
+	}
+	msg, err := r.packer.AppendResponse(dst, q, a, limit, r.options)
+	r.listener.count(z, a.Kind)
+	if err != nil {
+		r.listener.truncated.Inc()
+	}
+	// Names that anybody can make up are not kept, nor what comes from several zones,
+	// or might, if there were another.
+	leaves := len(t.pins) > 1 || a.Next != "" || t.belowCut() != ""
+	if cache != nil && a.Kind != zone.NXDomain && a.Wildcard == "" && !leaves && !r.shape.Rotate {
+		t.fold(q.Name)
+		cache.Keep(&r.packer, msg, len(dst), q, t.folded, version, r.shape.Minimal, a.Kind)
+	}
+	return msg
+}
+
+// reshape does to a positive answer what other plugins would.
+func (r *responder) reshape(a *zone.Answer) {
+	if r.shape.Minimal && len(a.Answer) > 0 {
+		a.Authority, a.Additional, a.Glue = a.Authority[:0], a.Additional[:0], 0
+	}
+	if !r.shape.Rotate {
+		return
+	}
+	r.rotated = r.rotated[:0]
+	for _, sets := range [...][]zone.Set{a.Answer, a.Authority, a.Additional} {
+		for i := range sets {
+			switch s := &sets[i].RRset; {
+			case s.Len() < 2:
+			case s.Type == rrset.TypeA, s.Type == rrset.TypeAAAA, s.Type == rrset.TypeMX:
+				*s, r.rotated = rotate(*s, r.rotated)
+			}
+		}
+	}
+}
+
+// rotate gives an RRset that begins with a record of chance. Its RDATA are appended
+// to buf, and valid as long as that is.
+func rotate(s rrset.RRset, buf []byte) (rrset.RRset, []byte) {
+	packed := s.Packed()
+	at := 0
+	for range rand.IntN(s.Len()) {
+		_, at = s.Next(at)
+	}
+	from := len(buf)
+	buf = append(append(buf, packed[at:]...), packed[:at]...)
+	return rrset.FromPacked(s.Type, s.TTL, uint16(s.Len()), string(view(buf[from:]))), buf
+}
+
+// subnetInOrder is validSubnet for the content of an option.
+func subnetInOrder(b []byte) bool {
+	if b[3] != 0 {
+		return false
+	}
+	if b[1] == 0 {
+		return b[2] == 0
+	}
+	octets := 16
+	if b[1] == 1 {
+		octets = 4
+	}
+	bits := int(b[2])
+	for i, c := range b[4:min(len(b), 4+octets)] {
+		if keep := bits - 8*i; keep < 8 && c<<max(keep, 0) != 0 {
+			return false
+		}
+	}
+	return true
+}

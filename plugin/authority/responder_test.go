@@ -1,0 +1,147 @@
+package authority
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/coredns/coredns/plugin/pkg/dnstest"
+	"github.com/coredns/coredns/plugin/test"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/plugin/pkg/wire"
+)
+
+// FuzzResponder: whatever comes in, a response in wire form is the message that
+// ServeDNS gives, is no larger, and has the same TC.
+func FuzzResponder(f *testing.F) {
+	for _, req := range []*dns.Msg{
+		query("www.example.org.", dns.TypeA, do),
+		query("MX.example.org.", dns.TypeMX, edns(700)),
+		query("h.many.example.org.", dns.TypeA),
+		query("huge.example.org.", dns.TypeANY),
+		query("out.example.org.", dns.TypeAAAA, edns(1232, subnet(1, 24, 0, "198.51.100.0"))),
+		query("out.example.org.", dns.TypeAAAA, edns(1232, subnet(1, 20, 0, "198.51.255.0"))),
+		query("deep.example.org.", dns.TypeDS, edns(4096, &dns.EDNS0_NSID{Code: dns.EDNS0NSID})),
+		query("a\\000b.w.example.org.", dns.TypeTXT),
+	} {
+		packed, err := req.Pack()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(packed)
+	}
+	h := newTestAuthority(f, nil, "fallthrough", "example.net", "child.example.org")
+	respond, cached := h.Responder(nil, wire.Shape{}), h.Responder(nil, wire.Shape{Cache: wire.NewCache()})
+	f.Fuzz(func(t *testing.T, msg []byte) {
+		var q wire.Question
+		if wire.ParseQuestion(msg, &q) != wire.Plain || q.ZoneVersion {
+			return
+		}
+		buf := make([]byte, 0, wire.MaxUDP)
+		got := respond(buf, &q)
+		if got == nil {
+			return
+		}
+		if len(got) > q.UDPLimit() || &got[0] != &buf[:1][0] {
+			t.Fatalf("%d octets, the limit is %d", len(got), q.UDPLimit())
+		}
+		for range 2 {
+			if again := cached(nil, &q); !bytes.Equal(again, got) {
+				t.Fatalf("%x, with a cache %x", got, again)
+			}
+		}
+		r := new(dns.Msg)
+		if err := r.Unpack(msg); err != nil {
+			t.Fatalf("%x: %v", msg, err)
+		}
+		rec := dnstest.NewRecorder(&test.ResponseWriter{})
+		if _, err := h.ServeDNS(t.Context(), request.NewScrubWriter(r, rec), r); err != nil || rec.Msg == nil {
+			t.Fatalf("%v, %v", rec.Msg, err)
+		}
+		var m dns.Msg
+		if err := m.Unpack(got); err != nil {
+			t.Fatalf("%x: %v", got, err)
+		}
+		want := rec.Msg
+		if m.Truncated && want.Truncated {
+			m.Answer, m.Ns, want.Answer, want.Ns = nil, nil, nil, nil
+			m.Extra, want.Extra = m.Extra[len(m.Extra)-min(1, len(m.Extra)):], want.Extra[len(want.Extra)-min(1, len(want.Extra)):]
+		}
+		if a, b := strings.ToLower(want.String()), strings.ToLower(m.String()); a != b {
+			t.Errorf("ServeDNS says\n%s\nthe responder\n%s", a, b)
+		}
+	})
+}
+
+// questions gives questions of all kinds to the zone of the benchmarks.
+func questions(t testing.TB, reqs ...*dns.Msg) []wire.Question {
+	t.Helper()
+	list := make([]wire.Question, len(reqs))
+	for i, r := range reqs {
+		packed, err := r.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := wire.ParseQuestion(packed, &list[i]); o != wire.Plain {
+			t.Fatalf("%v: %v", r, o)
+		}
+	}
+	return list
+}
+
+func benchQuestions(t testing.TB) map[string]wire.Question {
+	names := []string{"A", "alias", "MX", "TXT", "nodata", "nxdomain", "referral"}
+	list := questions(t,
+		query("h77.example.org.", dns.TypeA, edns(1232)),
+		query("a77.example.org.", dns.TypeA, edns(1232)),
+		query("example.org.", dns.TypeMX, edns(1232)),
+		query("t77.example.org.", dns.TypeTXT, edns(1232)),
+		query("h77.example.org.", dns.TypeTXT, edns(1232)),
+		query("nope.example.org.", dns.TypeA, edns(1232)),
+		query("www.d77.example.org.", dns.TypeA, edns(1232)))
+	m := make(map[string]wire.Question)
+	for i, n := range names {
+		m[n] = list[i]
+	}
+	return m
+}
+
+func benchAuthority(t testing.TB) *Authority {
+	path := filepath.Join(t.TempDir(), "example.org")
+	writeFile(t, path, benchZone(10_000))
+	return newAuthority(t, fmt.Sprintf("authority example.org {\nfile %s\n}", path), nil)
+}
+
+func TestResponderDoesNotAllocate(t *testing.T) {
+	h := benchAuthority(t)
+	buf := make([]byte, 0, wire.MaxUDP)
+	for _, shape := range []wire.Shape{{}, {Rotate: true}, {Cache: wire.NewCache()}} {
+		respond := h.Responder(nil, shape)
+		for name, q := range benchQuestions(t) {
+			if n := testing.AllocsPerRun(1000, func() { respond(buf, &q) }); n > 0 {
+				t.Errorf("%s: %v allocations", name, n)
+			}
+		}
+	}
+}
+
+func BenchmarkResponder(b *testing.B) {
+	h := benchAuthority(b)
+	buf := make([]byte, 0, wire.MaxUDP)
+	for way, cache := range map[string]*wire.Cache{"lookup": nil, "cache": wire.NewCache()} {
+		respond := h.Responder(nil, wire.Shape{Cache: cache})
+		for name, q := range benchQuestions(b) {
+			b.Run(name+"/"+way, func(b *testing.B) {
+				for b.Loop() {
+					if respond(buf, &q) == nil {
+						b.Fatal("no response")
+					}
+				}
+			})
+		}
+	}
+}

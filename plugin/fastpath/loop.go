@@ -1,0 +1,238 @@
+package fastpath
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/udp"
+	"github.com/trustdns/trustdns/plugin/pkg/wire"
+)
+
+// loop reads one socket.
+type loop struct {
+	in     *instance
+	server *dnsserver.Server
+	conn   *net.UDPConn
+	socket *udp.Socket
+	lanes  map[dnsname.Name]*work // nil for zones that go through the chain
+	only   *work                  // there is no other zone; else nil
+	zone   dnsname.Name           // of only
+	chain  *chainServer
+	meter  loopMeter
+	timed  bool // a lane has a meter
+
+	slow []packet // for the chain, at most maxWaiting
+
+	query  wire.Question
+	folded [dnsname.MaxLen]byte
+
+	// Of the batch, if timed.
+	answers int
+	began   time.Time
+	series  [batchSize]*series // of the answers; nil without the plugin prometheus
+
+	done chan struct{}
+}
+
+// batchSize is how many answers a batch has at most.
+const batchSize = 64
+
+// flushAfter is how many answers are counted before the metrics are brought up to
+// date under load.
+const flushAfter = 10_000
+
+// newLoop prepares to serve a socket.
+func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*loop, error) {
+	socket, err := udp.Open(conn)
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{in: in, server: s, conn: conn, socket: socket, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
+	ls.newWork(s, l)
+	return l, nil
+}
+
+// work is a lane as a loop works on it.
+type work struct {
+	*lane
+	respond func(dst []byte, q *wire.Question) []byte
+	meter   *meter // nil without the plugin prometheus
+	plain   int    // plain queries so far
+}
+
+// newWork prepares to answer for a server.
+func (ls lanes) newWork(s *dnsserver.Server, l *loop) {
+	l.lanes = make(map[dnsname.Name]*work, len(ls))
+	cache := wire.NewCache()
+	for n, lane := range ls {
+		if lane == nil {
+			l.lanes[n] = nil
+			continue
+		}
+		shape := lane.shape
+		shape.Cache = cache
+		w := &work{lane: lane, respond: lane.Responder(s, shape), meter: newMeter(s, lane)}
+		l.lanes[n] = w
+		l.timed = l.timed || w.meter != nil
+		if len(ls) == 1 {
+			l.only, l.zone = w, n
+		}
+	}
+}
+
+// view gives b as a name without copying; b must not change while it is used.
+func view(b []byte) dnsname.Name { return dnsname.Name(unsafe.String(unsafe.SliceData(b), len(b))) }
+
+// find gives the lane of a query, or nil: that of the longest zone of a server
+// block that the name is in, as the server has it. DS is for the chain where zones
+// lie within each other.
+func (l *loop) find(q *wire.Question) *work {
+	folded := dnsname.AppendFold(l.folded[:0], q.Name)
+	name := view(folded)
+	if l.only != nil {
+		if name.IsBelow(l.zone) {
+			return l.only
+		}
+		return nil
+	}
+	if q.Type == dns.TypeDS {
+		return nil
+	}
+	for n := name; ; n = n.Parent() {
+		if w, ok := l.lanes[n]; ok || len(n) <= 1 {
+			return w
+		}
+	}
+}
+
+// Answer implements udp.Handler.
+func (l *loop) Answer(dst []byte, p *udp.Packet) []byte {
+	q := &l.query
+	switch wire.ParseQuestion(p.Data, q) {
+	case wire.Plain:
+	case wire.Drop:
+		l.meter.dropped++
+		return nil
+	default:
+		l.handOn(p, false)
+		return nil
+	}
+	w := l.find(q)
+	if w == nil || w.slow(q) {
+		l.handOn(p, false)
+		return nil
+	}
+	if w.sample > 0 {
+		if w.plain++; w.plain >= w.sample {
+			w.plain = 0
+			l.handOn(p, !w.logged)
+			return nil
+		}
+	}
+	response := w.respond(dst, q)
+	if response == nil {
+		l.handOn(p, false)
+		return nil
+	}
+	l.meter.fast++
+	if l.timed {
+		if l.answers == 0 {
+			l.began = time.Now()
+		}
+		l.series[l.answers] = nil
+		if w.meter != nil {
+			s := w.meter.of(q)
+			s.count(q, p.IsIPv6(), p.Data, response)
+			l.series[l.answers] = s
+		}
+		l.answers++
+	}
+	return response
+}
+
+// Sent implements udp.Handler.
+func (l *loop) Sent(int) {
+	if l.answers > 0 {
+		took := time.Since(l.began).Seconds()
+		for _, s := range l.series[:l.answers] {
+			if s != nil {
+				s.duration.Observe(took)
+			}
+		}
+		l.answers = 0
+	}
+	if l.meter.fast >= flushAfter {
+		l.meter.flush()
+	}
+}
+
+// Turn implements udp.Handler: one packet goes to the chain at a time, so that what
+// the chain does with many keeps no query waiting.
+func (l *loop) Turn() bool {
+	if len(l.slow) == 0 {
+		return false
+	}
+	select {
+	case l.chain.conn.waiting <- l.slow[0]:
+		l.slow[0] = packet{}
+		l.slow = l.slow[1:]
+	case <-l.chain.ended: // by an error that was logged
+		l.meter.overflow += len(l.slow)
+		l.slow = nil
+	default:
+	}
+	return len(l.slow) > 0
+}
+
+// Idle implements udp.Handler.
+func (l *loop) Idle() { l.meter.flush() }
+
+// handOn has a packet go to the chain.
+func (l *loop) handOn(p *udp.Packet, sampled bool) {
+	if len(l.slow) == maxWaiting {
+		l.meter.overflow++
+		return
+	}
+	l.meter.chain++
+	l.slow = append(l.slow, packet{slices.Clone(p.Data), &sender{p.From(), slices.Clone(p.Control()), sampled}})
+}
+
+// run serves the socket until end is called; then the socket is closed.
+func (l *loop) run() {
+	defer close(l.done)
+	l.chain = newChainServer(l.server, l.conn)
+	err := l.socket.Serve(l)
+	if !l.inherited() {
+		err = errors.Join(err, l.socket.Leave(l))
+	}
+	if err != nil {
+		log.Errorf("%s: %v", l.server.Addr, err)
+	}
+	l.chain.end()
+	l.meter.flush()
+	_ = l.conn.Close() // it was only read from
+}
+
+// inherited tells whether another instance reads the same socket. Then what has
+// come to it is for that one.
+func (l *loop) inherited() bool {
+	for conn := range l.in.successors() {
+		if udp.Same(conn, l.conn) {
+			return true
+		}
+	}
+	return false
+}
+
+// end ends the loop and waits for it.
+func (l *loop) end() {
+	l.socket.Stop()
+	<-l.done
+}

@@ -1,0 +1,94 @@
+package wire
+
+import (
+	"bytes"
+	"testing"
+	"unsafe"
+
+	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+)
+
+func TestCache(t *testing.T) {
+	if size := unsafe.Sizeof(Cache{}); size > CacheSize+64 {
+		t.Errorf("a cache takes %d octets, CacheSize is %d", size, CacheSize)
+	}
+	name := dnsname.MustParse("www.example.org.")
+	set, err := rrset.New(rrset.TypeA, 300, "\xc0\x00\x02\x01", "\xc0\x00\x02\x02")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &zone.Answer{AA: true, Answer: []zone.Set{{Owner: name, RRset: set}}}
+	c, p := NewCache(), new(Packer)
+	parse := func(m *dns.Msg) *Question {
+		t.Helper()
+		b, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := new(Question)
+		if o := ParseQuestion(b, q); o != Plain {
+			t.Fatal(o)
+		}
+		return q
+	}
+	plain := parse(new(dns.Msg).SetQuestion("WWW.example.org.", dns.TypeA))
+	withEDNS := new(dns.Msg).SetQuestion("www.Example.org.", dns.TypeA)
+	withEDNS.SetEdns0(1232, false)
+	edns := parse(withEDNS)
+	withEDNS.IsEdns0().SetDo()
+	do := parse(withEDNS)
+	const before = "before"
+	packed, err := p.AppendResponse([]byte(before), plain, a, MinUDP, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Keep(p, packed, len(before), plain, name, 7, false, zone.Success)
+	for _, q := range []*Question{plain, edns} {
+		want, err := p.AppendResponse(nil, q, a, q.UDPLimit(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, kind, ok := c.AppendCached([]byte(before), q, name, 7, false, q.UDPLimit())
+		if !ok || kind != zone.Success || string(got[:len(before)]) != before || !bytes.Equal(got[len(before):], want) {
+			t.Errorf("%v: %x, %v, want %x", q.Name, got, ok, want)
+		}
+		if _, _, ok := c.AppendCached(nil, q, name, 7, false, len(want)-1); ok {
+			t.Error("it is larger than the limit")
+		}
+	}
+	other := *plain
+	other.Type = rrset.TypeAAAA
+	for what, ok := range map[string]func() bool{
+		"another version": func() bool { _, _, ok := c.AppendCached(nil, plain, name, 8, false, 512); return ok },
+		"another shape":   func() bool { _, _, ok := c.AppendCached(nil, plain, name, 7, true, 512); return ok },
+		"another type":    func() bool { _, _, ok := c.AppendCached(nil, &other, name, 7, false, 512); return ok },
+		"another name":    func() bool { _, _, ok := c.AppendCached(nil, plain, "\x03ftp"+name[4:], 7, false, 512); return ok },
+		"DO":              func() bool { _, _, ok := c.AppendCached(nil, do, name, 7, false, 1232); return ok },
+	} {
+		if ok() {
+			t.Errorf("%s finds it", what)
+		}
+	}
+	// What was cut, or lacks what is optional, is not kept.
+	many := make([]string, 60)
+	for i := range many {
+		many[i] = string([]byte{10, 0, 0, byte(i)})
+	}
+	if set, err = rrset.New(rrset.TypeA, 300, many...); err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range []*zone.Answer{
+		{Answer: []zone.Set{{Owner: name, RRset: set}}},
+		{Additional: []zone.Set{{Owner: name, RRset: set}}},
+	} {
+		packed, _ := p.AppendResponse(nil, plain, a, MinUDP, nil)
+		c.Keep(p, packed, 0, plain, name, uint64(20+i), false, zone.Success)
+		if _, _, ok := c.AppendCached(nil, plain, name, uint64(20+i), false, MaxUDP); ok {
+			t.Errorf("answer %d was kept", i)
+		}
+	}
+}
