@@ -241,10 +241,10 @@ func (c *casClient) choose() op {
 }
 
 // run does a number of things, one after the other.
-func (c *casClient) run(ops int) error {
+func (c *casClient) run(ops int) (err error) {
 	defer func() {
 		if c.conn != nil {
-			c.conn.Close()
+			err = errors.Join(err, c.conn.Close())
 		}
 	}()
 	for range ops {
@@ -281,7 +281,11 @@ func (c *casClient) run(ops int) error {
 func storm(t *testing.T, addr string, clients, ops int) (history []porcupine.Operation) {
 	t.Helper()
 	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	})
 	began := time.Now()
 	list := make([]*casClient, clients)
 	errs := make([]error, clients)
@@ -324,14 +328,16 @@ func summary(history []porcupine.Operation) (swaps, failed, others, lost int) {
 func TestLinearizable(t *testing.T) {
 	t.Parallel()
 	p := start(t)
-	history := storm(t, p.Addr.String(), casClients, casOps)
-	swaps, failed, others, lost := summary(history)
 	began := time.Now()
+	history := storm(t, p.Addr.String(), casClients, casOps)
+	took := time.Since(began)
+	swaps, failed, others, lost := summary(history)
+	began = time.Now()
 	if got := check(history); got != porcupine.Ok {
 		t.Errorf("the history is not linearizable: %s", got)
 	}
-	t.Logf("linearizable: %d clients of %s, %d swaps, %d that failed, %d tests and reads, %d without answer; checked in %v",
-		casClients, p.Name, swaps, failed, others, lost, time.Since(began).Round(time.Millisecond))
+	t.Logf("linearizable: %d clients of %s, %d swaps, %d that failed, %d tests and reads, %d without answer, in %v; checked in %v",
+		casClients, p.Name, swaps, failed, others, lost, took.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 	if swaps < 100 || failed < 100 || others < 100 || lost > len(history)/100 {
 		t.Error("too little to show anything")
 	}
