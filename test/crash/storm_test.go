@@ -91,7 +91,7 @@ func (p plan) String() string {
 // plans gives as many plans as there are steps, and some at any time.
 func plans(rng *rand.Rand) (list []plan) {
 	for _, step := range steps {
-		list = append(list, plan{step: step, count: 1 + rng.IntN(150), after: 3 * time.Second})
+		list = append(list, plan{step: step, count: 1 + rng.IntN(150), after: 6 * time.Second})
 	}
 	for range 2 {
 		list = append(list, plan{after: time.Duration(rng.IntN(800)) * time.Millisecond})
@@ -164,7 +164,7 @@ func newStorm(t *testing.T, seed uint64) *storm {
 	}
 	s.reach = depth
 	for i := range writers {
-		w := &writer{storm: s, label: fmt.Sprintf("w%d", i), network: "udp"}
+		w := &writer{storm: s, label: fmt.Sprintf("w%d", i), network: "udp", ids: uint16(i * (1 << 16 / writers))}
 		if i%2 > 0 {
 			w.network = "tcp"
 		}

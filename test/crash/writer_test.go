@@ -23,7 +23,7 @@ type link struct {
 	*dns.Conn
 	server *server.Server
 	key    *server.Key
-	id     uint16 // of the last request; no two requests of a client within a second are the same
+	id     uint16 // of the last request
 }
 
 // Bounds of a request: how long an answer is waited for, and how often it is sent.
@@ -133,6 +133,7 @@ func (l *link) update(m *dns.Msg, rcode int) error {
 type writer struct {
 	*storm
 	label, network string
+	ids            uint16 // where its IDs begin: two who count in the same second must not send the same octets, a replay
 	link           *link
 	rng            *rand.Rand
 
@@ -148,7 +149,7 @@ func (w *writer) run() error {
 	var err error
 	if w.link, err = connect(w.server, w.network, w.key); err == nil {
 		defer w.link.Close()
-		w.link.id = uint16(w.rng.Uint32())
+		w.link.id = w.ids
 		for err == nil {
 			err = w.act()
 		}

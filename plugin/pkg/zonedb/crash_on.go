@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // The environment says at which step the process kills itself, and at which time
@@ -24,8 +25,13 @@ var (
 	crashSeen atomic.Int64
 )
 
+// crashPause is how long it stays there before, so that clients get to see what
+// must not be visible or acknowledged yet.
+const crashPause = 20 * time.Millisecond
+
 func crashPoint(step string) {
 	if step == crashStep && crashSeen.Add(1) == crashCount {
+		<-time.After(crashPause)
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	}

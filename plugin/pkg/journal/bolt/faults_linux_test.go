@@ -116,6 +116,18 @@ func TestDiskFull(t *testing.T) {
 				t.Fatal(diff)
 			}
 			want := dump(s)
+			// What is in the log alone is there at a start on a full disk, too.
+			if n := pending(s); n == 0 {
+				t.Errorf("round %d: nothing is in the log", round)
+			}
+			closeStore(t, s)
+			s = openSmall(t, filepath.Dir(s.path))
+			if got := dump(s); got != want || pending(s) == 0 {
+				t.Fatalf("round %d: opened again there is\n%s\nwant\n%s", round, got, want)
+			}
+			if err := advance(t, s, st, text(0, "%s", strings.Repeat("x", 200))); !errors.Is(err, syscall.ENOSPC) {
+				t.Fatalf("round %d: a step: %v", round, err)
+			}
 			if err := errors.Join(f.Close(), os.Remove(filler)); err != nil {
 				t.Fatal(err)
 			}
