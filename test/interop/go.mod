@@ -1,5 +1,6 @@
 // Tests against servers and clients of others. What they import is not required
-// by the module that is shipped.
+// by the module that is shipped. "go mod tidy" needs -e: it looks at the tests of
+// external-dns too, and a module that those need is not everywhere to be had.
 module github.com/trustdns/trustdns/test/interop
 
 go 1.26.6

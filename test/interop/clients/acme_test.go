@@ -111,7 +111,7 @@ func names(t *testing.T, path string) []string {
 // client runs an ACME client in a folder, and returns what it printed and its error.
 func client(t *testing.T, dir string, env []string, program string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir

@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"testing"
@@ -33,8 +34,14 @@ func externalDNS(p primary, key *server.Key) *externaldns.Config {
 // external-dns reads the zones by AXFR, and makes them what they should be.
 func TestExternalDNS(t *testing.T) {
 	t.Parallel()
-	logrus.SetOutput(t.Output())
-	t.Cleanup(func() { logrus.SetOutput(io.Discard) })
+	var log bytes.Buffer
+	logrus.SetOutput(&log)
+	t.Cleanup(func() {
+		logrus.SetOutput(io.Discard)
+		if t.Failed() {
+			t.Logf("the log of external-dns:\n%s", &log)
+		}
+	})
 	p := start(t)
 	filter := endpoint.NewDomainFilter([]string{"example.org", "2.0.192.in-addr.arpa"})
 	provider, err := rfc2136.New(t.Context(), externalDNS(p, zoneKey), filter)

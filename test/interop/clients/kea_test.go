@@ -60,7 +60,11 @@ func startD2(t *testing.T, p primary) *d2 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return &d2{s, conn}
 }
 

@@ -183,15 +183,5 @@ func write(t testing.TB, path, text string) {
 	}
 }
 
-// freePort returns a port of 127.0.0.1 that was free a moment ago.
-func freePort(t testing.TB) int {
-	t.Helper()
-	port, err := server.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
-}
-
 // hostPort joins 127.0.0.1 and a port.
 func hostPort(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
