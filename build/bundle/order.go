@@ -41,7 +41,8 @@ var places = []place{
 		before:    "authority",
 		reason: "Behind keys and tsig, which say who has signed, and behind acl, which may refuse before us. " +
 			"Directly in front of authority, whose zones it changes; what is not an update of one of its zones goes on to it.",
-	}, {
+	},
+	{
 		directive: "fastpath",
 		before:    "update",
 		reason: "In the chain it does nothing. It is set up behind shed, so that it sees who else has taken the sockets, and in front of " +
