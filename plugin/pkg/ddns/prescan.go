@@ -69,7 +69,7 @@ func iterations(rdata string) int { return int(rdata[2])<<8 | int(rdata[3]) }
 // RRset apart (RFC 1035 §3.4.2).
 const (
 	typeWKS uint16 = 11
-	wksKey         = 5 // octets of address and protocol
+	wksKey  int    = 5 // octets of address and protocol
 )
 
 // wellFormed tells whether RDATA is what its type demands. What nothing is known

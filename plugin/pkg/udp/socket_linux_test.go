@@ -95,7 +95,9 @@ func listen(t *testing.T, network, address string) (*net.UDPConn, *mirror) {
 		if m.sent != m.answered {
 			t.Errorf("%d were answered, %d sent", m.answered, m.sent)
 		}
-		conn.Close()
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return conn, m
 }
