@@ -287,6 +287,8 @@ func TestFastPathReloads(t *testing.T) {
 		if strings.Contains(s.Log()[before:], "ordinary way") {
 			t.Errorf("after reload %d the chain serves:\n%s", i, s.Log()[before:])
 		}
+		enough := answered.Load() + lost.Load() + 200
+		waitFor(t, "more queries", func() bool { return answered.Load()+lost.Load() >= enough })
 	}
 	stop.Store(true)
 	wg.Wait()
