@@ -58,13 +58,15 @@ crash: ## kills the server ROUNDS (200) times while it is updated; SEED repeats 
 peers:
 	@test/peers/install.sh
 
-lint: $(TOOLS) ## gofumpt, go vet, golangci-lint
+lint: $(TOOLS) ## gofumpt, go vet, golangci-lint; builds for other systems
 	@unformatted=$$($(TOOLS)/gofumpt -l .); \
 		if [ -n "$$unformatted" ]; then echo "not as gofumpt formats it:"; echo "$$unformatted"; exit 1; fi
 	for module in $(MODULES); do \
 		$(GO) -C $$module vet ./...; \
 		(cd $$module && $(CURDIR)/$(TOOLS)/golangci-lint run ./...); \
 	done
+	GOARCH=arm64 $(GO) build -o /dev/null ./build/coredns
+	GOOS=darwin $(GO) build ./plugin/pkg/...
 
 $(TOOLS): test/tools/go.mod test/tools/go.sum
 	$(GO) -C test/tools build -o $(CURDIR)/$(TOOLS)/ tool
@@ -80,10 +82,10 @@ fuzz: ## runs every fuzz target for FUZZTIME (60s)
 			done; \
 	done
 
-bench: build ## measures us beside the peers
+bench: build peers ## measures us beside the peers
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench
 
-bench-update: build ## measures dynamic updates beside the peers
+bench-update: build peers ## measures dynamic updates beside the peers
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) run ./test/bench -part updates
 
 clean: ## removes what was made

@@ -188,9 +188,9 @@ a.sub.example.org:PORT {
 			t.Errorf("%s: %v", name, r)
 		}
 	}
-	if !strings.Contains(s.Log(), `"A IN WWW.sub.example.org. udp`) && !strings.Contains(s.Log(), `"A IN www.sub.example.org. udp`) {
-		t.Errorf("the block with log has logged nothing:\n%s", s.Log())
-	}
+	waitFor(t, "the line of the block with log", func() bool {
+		return strings.Contains(strings.ToLower(s.Log()), `"a in www.sub.example.org. udp`)
+	})
 	if r := ask(s, "sub.example.org.", dns.TypeDS); r == nil || r.Rcode != dns.RcodeNameError || len(r.Ns) != 1 || r.Ns[0].Header().Name != "example.org." {
 		t.Errorf("DS is asked of the parent: %v", r)
 	}
@@ -250,7 +250,11 @@ func TestFastPathReloads(t *testing.T) {
 	var lost, answered atomic.Int64
 	var stop atomic.Bool
 	var wg sync.WaitGroup
-	for range 8 {
+	for i := range 8 {
+		name, rcode := "www.example.org.", dns.RcodeSuccess
+		if i%4 == 3 { // through the chain
+			name, rcode = "www.example.net.", dns.RcodeRefused
+		}
 		wg.Go(func() {
 			conn, err := net.Dial("udp", s.Addr.String())
 			if err != nil {
@@ -260,7 +264,7 @@ func TestFastPathReloads(t *testing.T) {
 			defer conn.Close()
 			co := &dns.Conn{Conn: conn}
 			for !stop.Load() {
-				m := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+				m := new(dns.Msg).SetQuestion(name, dns.TypeA)
 				if err := co.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
 					t.Error(err)
 				}
@@ -268,7 +272,7 @@ func TestFastPathReloads(t *testing.T) {
 					lost.Add(1)
 					continue
 				}
-				if r, err := co.ReadMsg(); err != nil || r.Id != m.Id || len(r.Answer) != 1 {
+				if r, err := co.ReadMsg(); err != nil || r.Id != m.Id || r.Rcode != rcode {
 					lost.Add(1)
 					continue
 				}
@@ -315,7 +319,7 @@ func TestFastPathSample(t *testing.T) {
 	}
 }
 
-// TestFastPathStop: the server ends in order, with what is on its way answered.
+// TestFastPathStop: the server ends in order.
 func TestFastPathStop(t *testing.T) {
 	t.Parallel()
 	s := startFast(t, "example.org:PORT {\n bind 127.0.0.1\n authority {\n  file ZONE\n }\n fastpath\n}\n")

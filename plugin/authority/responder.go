@@ -35,7 +35,7 @@ type responder struct {
 
 func (r *responder) respond(dst []byte, q *wire.Question) []byte {
 	t := &r.work
-	t.pins = t.pins[:0]
+	t.pins = t.pins[:0] // cleared at the end: a socket that nobody asks keeps no old version
 	t.fold(q.Name)
 	z := r.match(t.folded, q.Type)
 	if z == nil || t.pin(z) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
@@ -52,6 +52,7 @@ func (r *responder) respond(dst []byte, q *wire.Question) []byte {
 	if cache != nil {
 		if msg, kind, ok := cache.AppendCached(dst, q, t.folded, version, r.shape.Minimal, limit); ok {
 			r.listener.count(z, kind)
+			clear(t.pins)
 			return msg
 		}
 	}
@@ -82,6 +83,7 @@ func (r *responder) respond(dst []byte, q *wire.Question) []byte {
 		t.fold(q.Name)
 		cache.Keep(&r.packer, msg, len(dst), q, t.folded, version, r.shape.Minimal, a.Kind)
 	}
+	clear(t.pins)
 	return msg
 }
 

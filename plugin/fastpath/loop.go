@@ -3,11 +3,14 @@ package fastpath
 import (
 	"errors"
 	"net"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 	"unsafe"
 
 	"github.com/coredns/coredns/core/dnsserver"
+	"github.com/coredns/coredns/plugin/metrics/vars"
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
@@ -35,18 +38,16 @@ type loop struct {
 
 	// Of the batch, if timed.
 	answers int
+	batches int // since the metrics were brought up to date
 	began   time.Time
-	series  [batchSize]*series // of the answers; nil without the plugin prometheus
+	series  [udp.BatchSize]*series // of the answers; nil without the plugin prometheus
 
 	done chan struct{}
 }
 
-// batchSize is how many answers a batch has at most.
-const batchSize = 64
-
-// flushAfter is how many answers are counted before the metrics are brought up to
+// flushAfter is how many batches are counted before the metrics are brought up to
 // date under load.
-const flushAfter = 10_000
+const flushAfter = 256
 
 // newLoop prepares to serve a socket.
 func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*loop, error) {
@@ -112,8 +113,19 @@ func (l *loop) find(q *wire.Question) *work {
 	}
 }
 
-// Answer implements udp.Handler.
-func (l *loop) Answer(dst []byte, p *udp.Packet) []byte {
+// Answer implements udp.Handler. As in the chain, a panic costs one response.
+func (l *loop) Answer(dst []byte, p *udp.Packet) (response []byte) {
+	defer func() {
+		if r := recover(); r != nil {
+			vars.Panic.Inc()
+			log.Errorf("%s: recovered from a panic: %v\n%s", l.server.Addr, r, debug.Stack())
+			response = nil
+		}
+	}()
+	return l.answer(dst, p)
+}
+
+func (l *loop) answer(dst []byte, p *udp.Packet) []byte {
 	q := &l.query
 	switch wire.ParseQuestion(p.Data, q) {
 	case wire.Plain:
@@ -168,7 +180,8 @@ func (l *loop) Sent(int) {
 		}
 		l.answers = 0
 	}
-	if l.meter.fast >= flushAfter {
+	if l.batches++; l.batches >= flushAfter {
+		l.batches = 0
 		l.meter.flush()
 	}
 }
@@ -212,6 +225,10 @@ func (l *loop) run() {
 	if !l.inherited() {
 		err = errors.Join(err, l.socket.Leave(l))
 	}
+	for until := time.Now().Add(shutdownTime); l.Turn() && time.Now().Before(until); {
+		runtime.Gosched()
+	}
+	l.meter.overflow += len(l.slow)
 	if err != nil {
 		log.Errorf("%s: %v", l.server.Addr, err)
 	}
@@ -229,10 +246,4 @@ func (l *loop) inherited() bool {
 		}
 	}
 	return false
-}
-
-// end ends the loop and waits for it.
-func (l *loop) end() {
-	l.socket.Stop()
-	<-l.done
 }

@@ -127,7 +127,9 @@ func (c *chainServer) end() {
 	<-c.ended
 }
 
-// accept lets pass what the server does: authority takes updates on each of them.
+// accept lets pass what the library does, and updates, which authority takes at each
+// address that is served here. Other opcodes that a plugin has asked for are not
+// among them.
 func accept(h dns.Header) dns.MsgAcceptAction {
 	action := dns.DefaultMsgAcceptFunc(h)
 	if action != dns.MsgRejectNotImplemented || h.Bits>>11&0xf != dns.OpcodeUpdate {

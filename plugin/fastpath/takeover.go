@@ -44,7 +44,10 @@ func (in *instance) end() {
 	loops := slices.Clone(in.loops)
 	in.mu.Unlock()
 	for _, l := range loops {
-		l.end()
+		l.socket.Stop()
+	}
+	for _, l := range loops {
+		<-l.done
 	}
 }
 

@@ -75,6 +75,11 @@ func (u *Update) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	q := newRequest(ctx, w, r, origin)
 	out := q.checkZone(u.live)
 	if out.err == nil {
+		if out.err = u.admit(q); out.err == nil {
+			out.err = u.authorize(q, nil)
+		}
+	}
+	if out.err == nil { // who is granted nothing costs no memory
 		out = replays.once(q.signature, time.Now(), func() outcome { return u.answer(ctx, q) })
 	}
 	durationSeconds.Observe(time.Since(start).Seconds())
@@ -83,12 +88,6 @@ func (u *Update) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 
 // answer does what a request asks for.
 func (u *Update) answer(ctx context.Context, q *request) outcome {
-	if err := u.admit(q); err != nil {
-		return outcome{err: err}
-	}
-	if err := u.authorize(q, nil); err != nil {
-		return outcome{err: err}
-	}
 	lease, leased := u.leases.grant(q.request)
 	if !leased && u.leases.requiredOf(q.client) && q.adds() {
 		return outcome{err: deny("lease", "lease: an UPDATE that adds records must ask for a lease (RFC 9664)")}
@@ -96,7 +95,10 @@ func (u *Update) answer(ctx context.Context, q *request) outcome {
 	if err := ddns.Prescan(q.origin, q.updates); err != nil {
 		// What is asked first decides (RFC 2136 §3), and needs no writer.
 		if s := q.zone.Snapshot(); s != nil {
-			if first := ddns.Prerequisites(s.Begin(), q.prerequisites); first != nil {
+			txn := s.Begin()
+			if no := u.authorize(q, txn); no != nil {
+				err = no
+			} else if first := ddns.Prerequisites(txn, q.prerequisites); first != nil {
 				err = first
 			}
 		}

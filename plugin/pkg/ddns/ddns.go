@@ -3,9 +3,9 @@
 // what that changes in a zone. It works on a zone.Txn; messages, the clock, and
 // who asks are none of its business.
 //
-// A caller takes a savepoint of the Txn and asks Prescan, then its policy with
-// the help of Types, then Prerequisites: who may not change the zone learns
-// nothing about what is in it. Then Apply changes the Txn. Whatever fails, the
+// A caller takes a savepoint of the Txn and asks its policy with the help of Types,
+// so that who may not change the zone learns nothing about what is in it; then
+// Prerequisites, then Prescan. Then Apply changes the Txn. Whatever fails, the
 // request fails as a whole: after an error of Apply the caller goes back to its
 // savepoint.
 package ddns

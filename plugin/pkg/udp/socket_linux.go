@@ -1,3 +1,5 @@
+//go:build linux && (amd64 || arm64)
+
 package udp
 
 import (
@@ -15,8 +17,6 @@ import (
 )
 
 const (
-	// batchSize is how many packets are read or sent by one system call.
-	batchSize = 32
 	// yieldAfter is how many batches are worked on before other goroutines get the
 	// processor.
 	yieldAfter = 2
@@ -150,18 +150,18 @@ type message struct {
 
 // batch is the memory of recvmmsg and sendmmsg.
 type batch struct {
-	received, sent [batchSize]message
-	in, out        [batchSize]unix.Iovec
-	names          [batchSize]unix.RawSockaddrInet6
-	requests       [batchSize * MaxPacket]byte
-	responses      [batchSize * MaxResponse]byte
-	controls       [batchSize * controlSize]byte
+	received, sent [BatchSize]message
+	in, out        [BatchSize]unix.Iovec
+	names          [BatchSize]unix.RawSockaddrInet6
+	requests       [BatchSize * MaxPacket]byte
+	responses      [BatchSize * MaxResponse]byte
+	controls       [BatchSize * controlSize]byte
 	info           bool // packets tell where they were sent to
 }
 
 func newBatch(info bool) *batch {
 	b := &batch{info: info}
-	for i := range batchSize {
+	for i := range BatchSize {
 		b.in[i].Base = &b.requests[i*MaxPacket]
 		b.in[i].SetLen(MaxPacket)
 		b.out[i].Base = &b.responses[i*MaxResponse]
@@ -209,7 +209,7 @@ func (s *Socket) readAll(fd int, b *batch, h Handler) bool {
 // readBatch reads what there is, up to a batch, and sends what answers it. It
 // gives false if there was nothing.
 func (s *Socket) readBatch(fd int, b *batch, h Handler) bool {
-	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.received[0])), batchSize, unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.received[0])), BatchSize, unix.MSG_DONTWAIT, 0, 0)
 	switch errno {
 	case 0:
 	case unix.EINTR:
@@ -241,8 +241,8 @@ func (b *batch) answer(i, k int, h Handler) int {
 		freeInterface(p.control)
 	}
 	response := h.Answer(b.responses[k*MaxResponse:k*MaxResponse:(k+1)*MaxResponse], &p)
-	if len(response) == 0 {
-		return 0
+	if len(response) == 0 || len(response) > MaxResponse || &response[0] != &b.responses[k*MaxResponse] {
+		return 0 // none, or the handler has not kept to its part
 	}
 	b.out[k].SetLen(len(response))
 	to := &b.sent[k].header

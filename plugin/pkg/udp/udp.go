@@ -3,8 +3,11 @@
 // allocated for a packet. Responses come from the address that was asked, whatever
 // the socket is bound to.
 //
-// Linux only: elsewhere Open gives an error.
+// Linux on amd64 and arm64 only: elsewhere Open gives an error.
 package udp
+
+// BatchSize is how many packets are read or sent by one system call at most.
+const BatchSize = 32
 
 // Sizes of packets, in octets.
 const (

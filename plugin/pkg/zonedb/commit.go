@@ -121,16 +121,37 @@ func (z *Zone) Apply(ctx context.Context, who string, edit func(*Edit) error) (R
 			<-r.done
 			return r.Result, r.err
 		case z.writer <- struct{}{}: // whoever gets here works for all who wait
-			select {
-			case <-r.done: // others do not keep the one who has an answer
-			default:
-				// With one processor the writer that is woken would run before those who
-				// are about to join the queue, and commit alone what could be one commit.
-				runtime.Gosched()
-				z.batch(z.next())
-			}
-			<-z.writer
+			z.work(r)
 		}
+	}
+}
+
+// errPanic is what comes of the requests of a batch that did not end.
+var errPanic = errors.New("the change ended in a panic")
+
+// work makes the next batch, unless r is done: others do not keep the one who has
+// an answer. It gives the token of the writer back, whatever happens.
+func (z *Zone) work(r *request) {
+	var batch []*request
+	defer func() {
+		for _, r := range batch {
+			select {
+			case <-r.done:
+			default:
+				r.Changed, r.err = false, errPanic
+				close(r.done)
+			}
+		}
+		<-z.writer
+	}()
+	select {
+	case <-r.done:
+	default:
+		// With one processor the writer that is woken would run before those who are
+		// about to join the queue, and commit alone what could be one commit.
+		runtime.Gosched()
+		batch = z.next()
+		z.batch(batch)
 	}
 }
 

@@ -315,3 +315,20 @@ func TestReadersDoNotWait(t *testing.T) {
 	close(gate)
 	wg.Wait()
 }
+
+// TestApplyPanics: an edit that panics harms nobody who comes later.
+func TestApplyPanics(t *testing.T) {
+	z, _ := live(t, Spec{})
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no panic")
+			}
+		}()
+		_, err := z.Apply(t.Context(), "", func(*Edit) error { panic("edit") })
+		t.Errorf("Apply gave %v", err)
+	}()
+	if made, err := z.Apply(t.Context(), "", add(1)); err != nil || !made.Changed {
+		t.Errorf("%+v, %v", made, err)
+	}
+}
