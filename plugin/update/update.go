@@ -75,9 +75,7 @@ func (u *Update) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	q := newRequest(ctx, w, r, origin)
 	out := q.checkZone(u.live)
 	if out.err == nil {
-		if out.err = u.admit(q); out.err == nil {
-			out.err = u.authorize(q, nil)
-		}
+		out.err = u.admit(q)
 	}
 	if out.err == nil { // who is granted nothing costs no memory
 		out = replays.once(q.signature, time.Now(), func() outcome { return u.answer(ctx, q) })
@@ -88,6 +86,9 @@ func (u *Update) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 
 // answer does what a request asks for.
 func (u *Update) answer(ctx context.Context, q *request) outcome {
+	if err := u.authorize(q, nil); err != nil {
+		return outcome{err: err}
+	}
 	lease, leased := u.leases.grant(q.request)
 	if !leased && u.leases.requiredOf(q.client) && q.adds() {
 		return outcome{err: deny("lease", "lease: an UPDATE that adds records must ask for a lease (RFC 9664)")}
