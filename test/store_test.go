@@ -247,11 +247,11 @@ func TestSharedStore(t *testing.T) {
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a file system")
+		server.Lacks(t, "root, who alone can mount a file system")
 	}
 	server.Require(t, "unshare", "mount", "sh")
 	if out := run(t, "", "unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs /mnt && echo mounted"); out != "mounted\n" {
-		t.Skipf("this system does not let root mount a file system: %s", out)
+		server.Lacks(t, "a system that lets root mount a file system: %s", out)
 	}
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }

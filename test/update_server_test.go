@@ -283,11 +283,11 @@ func TestUpdateJSON(t *testing.T) {
 func TestUpdateFullDisk(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a file system")
+		server.Lacks(t, "root, who alone can mount a file system")
 	}
 	server.Require(t, "unshare", "mount", "sh")
 	if out := run(t, "", "unshare", "-m", "sh", "-c", "mount -t tmpfs tmpfs /mnt && echo mounted"); out != "mounted\n" {
-		t.Skipf("this system does not let root mount a file system: %s", out)
+		server.Lacks(t, "a system that lets root mount a file system: %s", out)
 	}
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
@@ -375,7 +375,7 @@ func TestUpdateFullDisk(t *testing.T) {
 func TestUpdateFrozenDisk(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can mount a file system")
+		server.Lacks(t, "root, who alone can mount a file system")
 	}
 	server.Require(t, "unshare", "mount", "sh", "mkfs.ext4", "fsfreeze")
 	dir := t.TempDir()
@@ -388,7 +388,7 @@ func TestUpdateFrozenDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out := run(t, "", "sh", "-c", "PATH=$PATH:/sbin:/usr/sbin; mkfs.ext4 -q "+image+" && unshare -m sh -c 'mount -o loop "+image+" "+data+" && echo mounted'"); !strings.HasSuffix(out, "mounted\n") {
-		t.Skipf("this system does not let root mount an image: %s", out)
+		server.Lacks(t, "a system that lets root mount an image: %s", out)
 	}
 	program := filepath.Join(dir, "server")
 	write(t, program, fmt.Sprintf("#!/bin/sh\nexec unshare -m sh -c 'mount -o loop %s %s && exec %s \"$@\"' sh \"$@\"\n", image, data, server.Binary(t)))

@@ -53,6 +53,12 @@ func Require(t testing.TB, programs ...string) {
 	refuse(t, missing)
 }
 
+// Lacks does to a test what [Require] does if a program is missing: the machine does not have what the test needs.
+func Lacks(t testing.TB, format string, args ...any) {
+	t.Helper()
+	refuse(t, []string{fmt.Sprintf(format, args...)})
+}
+
 // RequireFile makes sure, as [Require] does, that a file of a Debian package is there.
 func RequireFile(t testing.TB, path, debian string) {
 	t.Helper()
