@@ -12,12 +12,13 @@ import (
 )
 
 // Responder gives a function that answers plain queries over UDP from the zones of
-// the block as ServeDNS does, with responses in wire form: it appends one to dst.
-// It gives nil for what ServeDNS has to answer. It is for one goroutine, allocates
+// the block as ServeDNS does, with responses in wire form: it appends one to dst,
+// with those options and its own, and tells the account of the response, which is
+// valid until the next. It gives nil for what ServeDNS has to answer. It is for one goroutine, allocates
 // nothing, and counts like ServeDNS for the server. The shape is what other plugins
 // of the block do to answers. Other plugins of the block find the method among
 // dnsserver.Config.Handlers, by an interface that has it alone.
-func (a *Authority) Responder(s *dnsserver.Server, shape wire.Shape) func(dst []byte, q *wire.Question) []byte {
+func (a *Authority) Responder(s *dnsserver.Server, shape wire.Shape) func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
 	r := &responder{Authority: a, shape: shape, listener: a.listenerOf(s)}
 	return r.respond
 }
@@ -33,13 +34,13 @@ type responder struct {
 	rotated  []byte
 }
 
-func (r *responder) respond(dst []byte, q *wire.Question) []byte {
+func (r *responder) respond(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
 	t := &r.work
 	t.pins = t.pins[:0] // cleared at the end: a socket that nobody asks keeps no old version
 	t.fold(q.Name)
 	z := r.match(t.folded, q.Type)
 	if z == nil || t.pin(z) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
-		return nil
+		return nil, zone.Account{}
 	}
 	limit := q.UDPLimit()
 	if r.shape.Limit > 0 {
@@ -50,28 +51,29 @@ func (r *responder) respond(dst []byte, q *wire.Question) []byte {
 		cache = nil
 	}
 	if cache != nil {
-		if msg, kind, ok := cache.AppendCached(dst, q, t.folded, version, r.shape.Minimal, limit); ok {
+		if msg, kind, account, ok := cache.AppendCached(dst, q, t.folded, version, r.shape.Minimal, limit, options); ok {
 			r.listener.count(z, kind)
 			clear(t.pins)
-			return msg
+			return msg, account
 		}
 	}
 	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO}
 	r.answer(t, z)
 	a := &t.answer
 	if a.Kind == zone.NXDomain && len(a.Answer) == 0 && r.Next != nil && t.in(z.fall) {
-		return nil
+		return nil, zone.Account{}
 	}
 	if a.Kind.Rcode() == 0 {
 		r.reshape(a)
 	}
-	r.options = r.options[:0]
+	account := a.Account(q.Name)
 	if q.ZoneVersion { // RFC 9660 §3.2
-		r.options = binary.BigEndian.AppendUint16(r.options, wire.OptionZoneVersion)
+		r.options = binary.BigEndian.AppendUint16(append(r.options[:0], options...), wire.OptionZoneVersion)
 		r.options = append(r.options, 0, 6, byte(z.spec.Origin.Labels()), 0)
 		r.options = binary.BigEndian.AppendUint32(r.options, uint32(t.pin(z).Serial()))
+		options = r.options
 	}
-	msg, err := r.packer.AppendResponse(dst, q, a, limit, r.options)
+	msg, err := r.packer.AppendResponse(dst, q, a, limit, options)
 	r.listener.count(z, a.Kind)
 	if err != nil {
 		r.listener.truncated.Inc()
@@ -81,10 +83,10 @@ func (r *responder) respond(dst []byte, q *wire.Question) []byte {
 	leaves := len(t.pins) > 1 || a.Next != "" || t.belowCut() != ""
 	if cache != nil && a.Kind != zone.NXDomain && a.Wildcard == "" && !leaves && !r.shape.Rotate {
 		t.fold(q.Name)
-		cache.Keep(&r.packer, msg, len(dst), q, t.folded, version, r.shape.Minimal, a.Kind)
+		cache.Keep(&r.packer, msg, len(dst), q, t.folded, version, r.shape.Minimal, a.Kind, account)
 	}
 	clear(t.pins)
-	return msg
+	return msg, account
 }
 
 // reshape does to a positive answer what other plugins would.

@@ -12,7 +12,9 @@ import (
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 // FuzzResponder: whatever comes in, a response in wire form is the message that
@@ -42,7 +44,7 @@ func FuzzResponder(f *testing.F) {
 			return
 		}
 		buf := make([]byte, 0, wire.MaxUDP)
-		got := respond(buf, &q)
+		got, account := respond(buf, &q, nil)
 		if got == nil {
 			return
 		}
@@ -50,8 +52,9 @@ func FuzzResponder(f *testing.F) {
 			t.Fatalf("%d octets, the limit is %d", len(got), q.UDPLimit())
 		}
 		for range 2 {
-			if again := cached(nil, &q); !bytes.Equal(again, got) {
-				t.Fatalf("%x, with a cache %x", got, again)
+			again, same := cached(nil, &q, nil)
+			if !bytes.Equal(again, got) || same.Kind != account.Kind || !same.Name.Equal(account.Name) {
+				t.Fatalf("%x %v, with a cache %x %v", got, account, again, same)
 			}
 		}
 		r := new(dns.Msg)
@@ -122,8 +125,48 @@ func TestResponderDoesNotAllocate(t *testing.T) {
 	for _, shape := range []wire.Shape{{}, {Rotate: true}, {Cache: wire.NewCache()}} {
 		respond := h.Responder(nil, shape)
 		for name, q := range benchQuestions(t) {
-			if n := testing.AllocsPerRun(1000, func() { respond(buf, &q) }); n > 0 && !raceDetector {
+			if n := testing.AllocsPerRun(1000, func() { respond(buf, &q, nil) }); n > 0 && !raceDetector {
 				t.Errorf("%s: %v allocations", name, n)
+			}
+		}
+	}
+}
+
+// TestResponderAccount: answers to names that anybody can make up have one account.
+func TestResponderAccount(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "example.org")
+	writeFile(t, path, `@ 3600 IN SOA ns admin 1 7200 3600 1209600 300
+@ NS ns
+ns A 192.0.2.53
+*.w A 192.0.2.1
+*.alias CNAME nowhere.example.org.
+d DNAME example.org.
+cut NS ns.example.net.
+www A 192.0.2.80
+`)
+	h := newAuthority(t, fmt.Sprintf("authority example.org {\nfile %s\n}", path), nil)
+	respond := h.Responder(nil, wire.Shape{Cache: wire.NewCache()})
+	for _, c := range []struct {
+		name string
+		typ  uint16
+		kind zone.Kind
+		want string
+	}{
+		{"WWW.example.org.", dns.TypeA, zone.Success, "www.example.org."},
+		{"www.example.org.", dns.TypeMX, zone.NoData, "www.example.org."},
+		{"q1.example.org.", dns.TypeA, zone.NXDomain, "example.org."},
+		{"q1.w.example.org.", dns.TypeA, zone.Success, "*.w.example.org."},
+		{"q1.w.example.org.", dns.TypeMX, zone.NoData, "*.w.example.org."},
+		{"q1.alias.example.org.", dns.TypeA, zone.Success, "*.alias.example.org."},
+		{"q1.d.example.org.", dns.TypeA, zone.Success, "d.example.org."},
+		{"q1.cut.example.org.", dns.TypeA, zone.Delegation, "cut.example.org."},
+		{"cut.example.org.", dns.TypeDS, zone.NoData, "cut.example.org."},
+	} {
+		q := questions(t, query(c.name, c.typ, edns(1232)))[0]
+		for i := range 2 { // not from the cache, and from it
+			_, account := respond(nil, &q, nil)
+			if account.Kind != c.kind || !account.Name.Equal(dnsname.MustParse(c.want)) {
+				t.Errorf("%s, time %d: %v %v, want %v %s", c.name, i, account.Kind, account.Name, c.kind, c.want)
 			}
 		}
 	}
@@ -137,7 +180,7 @@ func BenchmarkResponder(b *testing.B) {
 		for name, q := range benchQuestions(b) {
 			b.Run(name+"/"+way, func(b *testing.B) {
 				for b.Loop() {
-					if respond(buf, &q) == nil {
+					if msg, _ := respond(buf, &q, nil); msg == nil {
 						b.Fatal("no response")
 					}
 				}

@@ -26,6 +26,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 const name = "fastpath"
@@ -54,7 +55,7 @@ func (f *FastPath) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 
 // answerer is the plugin authority, as we know it.
 type answerer interface {
-	Responder(s *dnsserver.Server, shape wire.Shape) func(dst []byte, q *wire.Question) []byte
+	Responder(s *dnsserver.Server, shape wire.Shape) func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account)
 }
 
 // harmless are the plugins that do nothing to a plain query about our zones, or

@@ -16,6 +16,7 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/udp"
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 // loop reads one socket.
@@ -63,7 +64,7 @@ func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*l
 // work is a lane as a loop works on it.
 type work struct {
 	*lane
-	respond func(dst []byte, q *wire.Question) []byte
+	respond func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account)
 	meter   *meter // nil without the plugin prometheus
 	plain   int    // plain queries so far
 }
@@ -148,7 +149,7 @@ func (l *loop) answer(dst []byte, p *udp.Packet) []byte {
 			return nil
 		}
 	}
-	response := w.respond(dst, q)
+	response, _ := w.respond(dst, q, nil)
 	if response == nil {
 		l.handOn(p, false)
 		return nil

@@ -35,6 +35,7 @@ type slot struct {
 	kind    zone.Kind
 	name    uint8 // octets of the name, in lower case, at the beginning of data
 	typ     uint16
+	account uint8  // octets of the name of the account, at the end of the name
 	flags   uint16 // AA and the response code
 	records uint16 // octets of the three sections, after the name in data
 	counts  [3]uint16
@@ -53,47 +54,54 @@ func (c *Cache) slot(q *Question, folded dnsname.Name) (*slot, uint64) {
 }
 
 // AppendCached appends the response that was kept for a question about a version of
-// a zone to dst, as AppendResponse without options would. folded is the name of q
-// in lower case, version that of Snapshot.ID. ok is false, and nothing appended, if
-// there is none, or it is larger than limit.
-func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, version uint64, minimal bool, limit int) (b []byte, kind zone.Kind, ok bool) {
+// a zone to dst, as AppendResponse would. folded is the name of q in lower case,
+// version that of Snapshot.ID. It gives what the answer was, and its account, which
+// uses the memory of folded. ok is false, and nothing appended, if there is none, or
+// it is larger than limit.
+func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, version uint64, minimal bool, limit int, options []byte) (b []byte, kind zone.Kind, account zone.Account, ok bool) {
 	s, h := c.slot(q, folded)
 	n := len(folded)
 	size := HeaderSize + n + 4 + int(s.records)
 	if q.HasEDNS {
-		size += optSize
+		size += optSize + len(options)
 	}
 	if s.version != version || s.hash != h || s.typ != q.Type || s.do != q.DO || s.shape != minimal ||
 		int(s.name) != n || string(s.data[:n]) != string(folded) || size > limit {
-		return dst, 0, false
+		return dst, 0, zone.Account{}, false
 	}
 	at := len(dst)
 	b = appendHead(dst, q, FlagQR|q.Flags&(maskOpcode|FlagRD|FlagCD)|s.flags)
 	b = append(b, s.data[n:n+int(s.records)]...)
 	counts := s.counts
 	if q.HasEDNS {
-		b = appendOPT(b, q, 0, nil)
+		b = appendOPT(b, q, 0, options)
 		counts[2]++
 	}
 	for i, n := range counts {
 		binary.BigEndian.PutUint16(b[at+6+2*i:], n)
 	}
-	return b, s.kind, true
+	account = zone.Account{Kind: s.kind, Name: folded[n-int(s.account):]}
+	if counts[0] > 0 {
+		account.Kind = zone.Success
+	}
+	return b, s.kind, account, true
 }
 
 // Keep keeps the response that p has just appended at offset at of b, if it is whole
-// and not too large. It must be without options.
-func (c *Cache) Keep(p *Packer, b []byte, at int, q *Question, folded dnsname.Name, version uint64, minimal bool, kind zone.Kind) {
+// and not too large, without its options. The name of the account must be an
+// ancestor of that of q, or the same.
+func (c *Cache) Keep(p *Packer, b []byte, at int, q *Question, folded dnsname.Name, version uint64, minimal bool, kind zone.Kind, account zone.Account) {
 	n := len(folded)
 	records := b[at+HeaderSize+n+4:]
 	if q.HasEDNS {
-		records = records[:len(records)-optSize]
+		records = records[:len(records)-optSize-p.options]
 	}
 	if !p.whole || n+len(records) > cacheData {
 		return
 	}
 	s, h := c.slot(q, folded)
 	s.version, s.hash, s.shape, s.do, s.kind, s.name, s.typ = version, h, minimal, q.DO, kind, uint8(n), q.Type
+	s.account = uint8(len(account.Name))
 	s.flags = binary.BigEndian.Uint16(b[at+2:]) & (FlagAA | 0xf)
 	s.records = uint16(len(records))
 	for i := range s.counts {

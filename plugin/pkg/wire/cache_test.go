@@ -46,28 +46,34 @@ func TestCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Keep(p, packed, len(before), plain, name, 7, false, zone.Success)
+	c.Keep(p, packed, len(before), plain, name, 7, false, zone.Success, zone.Account{Name: name})
 	for _, q := range []*Question{plain, edns} {
-		want, err := p.AppendResponse(nil, q, a, q.UDPLimit(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, kind, ok := c.AppendCached([]byte(before), q, name, 7, false, q.UDPLimit())
-		if !ok || kind != zone.Success || string(got[:len(before)]) != before || !bytes.Equal(got[len(before):], want) {
-			t.Errorf("%v: %x, %v, want %x", q.Name, got, ok, want)
-		}
-		if _, _, ok := c.AppendCached(nil, q, name, 7, false, len(want)-1); ok {
-			t.Error("it is larger than the limit")
+		for _, options := range [][]byte{nil, AppendOption(nil, OptionCookie, []byte("12345678"))} {
+			want, err := p.AppendResponse([]byte(before), q, a, q.UDPLimit(), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, kind, account, ok := c.AppendCached([]byte(before), q, name, 7, false, q.UDPLimit(), options)
+			if !ok || kind != zone.Success || account != (zone.Account{Name: name}) || !bytes.Equal(got, want) {
+				t.Errorf("%v: %x, %v, %v, want %x", q.Name, got, account, ok, want)
+			}
+			if _, _, _, ok := c.AppendCached(nil, q, name, 7, false, len(want)-len(before)-1, options); ok {
+				t.Error("it is larger than the limit")
+			}
+			c.Keep(p, want, len(before), q, name, 7, false, kind, account)
 		}
 	}
 	other := *plain
 	other.Type = rrset.TypeAAAA
 	for what, ok := range map[string]func() bool{
-		"another version": func() bool { _, _, ok := c.AppendCached(nil, plain, name, 8, false, 512); return ok },
-		"another shape":   func() bool { _, _, ok := c.AppendCached(nil, plain, name, 7, true, 512); return ok },
-		"another type":    func() bool { _, _, ok := c.AppendCached(nil, &other, name, 7, false, 512); return ok },
-		"another name":    func() bool { _, _, ok := c.AppendCached(nil, plain, "\x03ftp"+name[4:], 7, false, 512); return ok },
-		"DO":              func() bool { _, _, ok := c.AppendCached(nil, do, name, 7, false, 1232); return ok },
+		"another version": func() bool { _, _, _, ok := c.AppendCached(nil, plain, name, 8, false, 512, nil); return ok },
+		"another shape":   func() bool { _, _, _, ok := c.AppendCached(nil, plain, name, 7, true, 512, nil); return ok },
+		"another type":    func() bool { _, _, _, ok := c.AppendCached(nil, &other, name, 7, false, 512, nil); return ok },
+		"another name": func() bool {
+			_, _, _, ok := c.AppendCached(nil, plain, "\x03ftp"+name[4:], 7, false, 512, nil)
+			return ok
+		},
+		"DO": func() bool { _, _, _, ok := c.AppendCached(nil, do, name, 7, false, 1232, nil); return ok },
 	} {
 		if ok() {
 			t.Errorf("%s finds it", what)
@@ -86,8 +92,8 @@ func TestCache(t *testing.T) {
 		{Additional: []zone.Set{{Owner: name, RRset: set}}},
 	} {
 		packed, _ := p.AppendResponse(nil, plain, a, MinUDP, nil)
-		c.Keep(p, packed, 0, plain, name, uint64(20+i), false, zone.Success)
-		if _, _, ok := c.AppendCached(nil, plain, name, uint64(20+i), false, MaxUDP); ok {
+		c.Keep(p, packed, 0, plain, name, uint64(20+i), false, zone.Success, zone.Account{Name: name})
+		if _, _, _, ok := c.AppendCached(nil, plain, name, uint64(20+i), false, MaxUDP, nil); ok {
 			t.Errorf("answer %d was kept", i)
 		}
 	}

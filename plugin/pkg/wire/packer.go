@@ -21,9 +21,10 @@ var ErrTruncated = errors.New("answer does not fit into the message")
 // For the messages of a transfer there is the StreamPacker.
 type Packer struct {
 	compressor
-	end    int // of the buffer: limit octets after the start of the message
-	counts [4]uint16
-	whole  bool // nothing was left out of the last message
+	end     int // of the buffer: limit octets after the start of the message
+	counts  [4]uint16
+	whole   bool // nothing was left out of the last message
+	options int  // octets of its options
 }
 
 // The sections of a message, as places of their counts in the header.
@@ -62,6 +63,7 @@ func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit i
 		options = fitting(options, limit-(len(b)-start))
 		opt = optSize + len(options)
 	}
+	p.options = len(options)
 	p.compressor.reset(start, q.Name)
 	p.counts = [4]uint16{}
 	p.end = start + limit - opt

@@ -81,7 +81,7 @@ type Answer struct {
 	// without: if they do not fit the message is truncated (RFC 9471 §3).
 	Glue int
 	// Wildcard is the owner of the wildcard that the last synthesized RRset of
-	// Answer comes from, or "".
+	// Answer comes from, or that does not have the type asked for; or "".
 	Wildcard dnsname.Name
 	// Next is where a chain of CNAMEs leaves the zone, or "". Give it to
 	// Snapshot.Continue of the zone it is in, if that is served too.
@@ -97,6 +97,33 @@ type Answer struct {
 
 // maxLinks bounds the CNAMEs and DNAMEs of one answer.
 const maxLinks = 16
+
+// Account is what answers have in common that are the same for whoever makes up
+// names: what they are about, and the name that it is about.
+type Account struct {
+	Kind Kind         // Success for all that have anything in the answer section
+	Name dnsname.Name // in any letter case
+}
+
+// Account gives that of an answer to a question for name: the name itself or the
+// wildcard or DNAME that it comes from; the zone, for names that do not exist; the
+// zone cut, for referrals. It is valid as long as the answer.
+func (a *Answer) Account(name dnsname.Name) Account {
+	switch {
+	case a.Wildcard != "" && (len(a.Answer) > 0 || a.Kind == NoData):
+		name = a.Wildcard
+	case len(a.Answer) > 0:
+		if a.Answer[0].Type == rrset.TypeDNAME {
+			name = a.Answer[0].Owner
+		}
+	case (a.Kind == NXDomain || a.Kind == Delegation) && len(a.Authority) > 0: // SOA or NS
+		name = a.Authority[0].Owner
+	}
+	if len(a.Answer) > 0 {
+		return Account{Success, name}
+	}
+	return Account{a.Kind, name}
+}
 
 func (a *Answer) reset() {
 	clear(a.Answer)

@@ -274,6 +274,9 @@ func (m *naive) data(name, source dnsname.Name, r *reply) (target dnsname.Name, 
 		target, follow = dnsname.Name(cname.First()), true
 	default:
 		r.Kind = zone.NoData
+		if name != source {
+			r.Wildcard = source
+		}
 		m.negative(r)
 		m.proveNoData(name, source, r)
 		return "", false
