@@ -22,11 +22,13 @@ const (
 type load struct {
 	completed, lost int
 	rcodes          map[string]int
+	rate            float64 // answers a second
 }
 
 // send has dnsperf send the queries of a file, all of them once or, if limit is
-// not zero, again and again for that long. It runs on the core of this process.
-func send(ctx context.Context, to netip.AddrPort, file string, limit time.Duration) (load, error) {
+// not zero, again and again for that long. At most so many wait for an answer at a
+// time. It runs on the core of this process.
+func send(ctx context.Context, to netip.AddrPort, file string, limit time.Duration, outstanding int) (load, error) {
 	runs, bound := "1", time.Minute
 	if limit > 0 {
 		runs, bound = "1000", limit
@@ -51,6 +53,7 @@ func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), '
 var (
 	completedLine = regexp.MustCompile(`(?m)^\s*Queries completed:\s+(\d+)`)
 	lostLine      = regexp.MustCompile(`(?m)^\s*Queries lost:\s+(\d+)`)
+	rateLine      = regexp.MustCompile(`(?m)^\s*Queries per second:\s+([0-9.]+)`)
 	rcodesLine    = regexp.MustCompile(`(?m)^\s*Response codes:\s+(.*)$`)
 	rcodeItem     = regexp.MustCompile(`(\w+) (\d+) \(`)
 )
@@ -71,6 +74,11 @@ func parseDnsperf(text string) (l load, err error) {
 	}
 	if l.completed == 0 {
 		return l, fmt.Errorf("no answers")
+	}
+	if m := rateLine.FindStringSubmatch(text); m != nil {
+		if l.rate, err = strconv.ParseFloat(m[1], 64); err != nil {
+			return l, err
+		}
 	}
 	l.rcodes = map[string]int{}
 	if m := rcodesLine.FindStringSubmatch(text); m != nil {

@@ -28,7 +28,7 @@ func TestParseDnsperf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if l.completed != 19994 || l.lost != 6 || !maps.Equal(l.rcodes, map[string]int{"NOERROR": 17995, "NXDOMAIN": 1999}) {
+	if l.completed != 19994 || l.lost != 6 || l.rate != 15814.222043 || !maps.Equal(l.rcodes, map[string]int{"NOERROR": 17995, "NXDOMAIN": 1999}) {
 		t.Errorf("%+v", l)
 	}
 	for name, bad := range map[string]string{

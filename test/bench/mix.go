@@ -83,14 +83,19 @@ func mix(s subject, n int, seed uint64) []question {
 // udpSize is the size of UDP answers that queries offer to take.
 const udpSize = 1232
 
-// pack gives the message that asks a question, with EDNS.
-func pack(q question, id uint16, do bool) ([]byte, error) {
+// newQuery gives the message that asks a question, with EDNS.
+func newQuery(q question, id uint16, do bool) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetQuestion(q.name, q.typ)
 	m.Id = id
 	m.RecursionDesired = false
 	m.SetEdns0(udpSize, do)
-	b, err := m.Pack()
+	return m
+}
+
+// pack gives the octets of that message.
+func pack(q question, id uint16, do bool) ([]byte, error) {
+	b, err := newQuery(q, id, do).Pack()
 	if err != nil {
 		return nil, fmt.Errorf("question %q: %w", q.name, err)
 	}

@@ -25,6 +25,7 @@ type report struct {
 	transfers transfers
 	commits   []*commits
 	disk      latencies // of making a page durable
+	fairness  fairness
 
 	updates []*updateSet
 }
@@ -50,6 +51,7 @@ type result struct {
 	rcodes  map[string]int
 	lost    int
 	costs   []float64 // µs of CPU time a query, by round
+	rates   []float64 // answers a second, by round
 }
 
 // memory gives the greater of the two measurements of memory, in MB.
@@ -66,10 +68,18 @@ func megabytes(n int64) float64 { return float64(n) / 1e6 }
 // find gives the result of a server with a zone, an empty one if there is none.
 func (r *report) find(zone, server string) *result {
 	for _, s := range r.sets {
-		for _, res := range s.results {
-			if s.name == zone && res.server == server {
-				return res
-			}
+		if s.name == zone {
+			return s.find(server)
+		}
+	}
+	return &result{}
+}
+
+// find gives the result of a server, an empty one if there is none.
+func (s *set) find(server string) *result {
+	for _, res := range s.results {
+		if res.server == server {
+			return res
 		}
 	}
 	return &result{}
@@ -152,6 +162,7 @@ func (r *report) targets() []target {
 		{"memory, big zone", r.find("big", ours).memory(), r.find("big", "nsd").memory(), "MB", "nsd", 0.85, atMost},
 		{"first load on one core, big zone", r.find("big", ours).start(), r.find("big", "knotd").start(), "s", "knotd", 1, atMost},
 		{"fast path, small zone", r.find("small", ours).cost(), r.find("small", "nsd").cost(), "µs/query", "nsd", 1, atMost},
+		{"fast path, small zone", r.find("small", ours).cost(), r.find("small", kernel).cost(), "µs/query", "the kernel limit", 1.2, atMost},
 		{"fast path, medium zone", r.find("medium", ours).cost(), r.find("medium", "nsd").cost(), "µs/query", "nsd", 0.95, atMost},
 		{"fast path, medium zone", r.find("medium", ours).cost(), r.find("medium", "knotd").cost(), "µs/query", "knotd", 0.75, atMost},
 		{"fast path, big zone", r.find("big", ours).cost(), r.find("big", "nsd").cost(), "µs/query", "nsd", 0.95, atMost},
@@ -159,6 +170,7 @@ func (r *report) targets() []target {
 		{"fast path, signed zone", r.find("signed", ours).cost(), r.find("signed", "nsd").cost(), "µs/query", "nsd", 1, atMost},
 		{"plugin chain, small zone", r.find("small", chained).cost(), r.find("small", stock).cost(), "µs/query", stock, 0.65, atMost},
 	}
+	list = append(list, target{"p99 of queries for the chain among a flood", inMicroseconds(reached(r.fairness.flood, 0.99)) / 1e3, inMicroseconds(fairBound) / 1e3, "ms", "10 ms", 1, atMost})
 	list = append(list, target{"restart from the store on one core, big zone", r.restart.start(), r.find("big", "knotd").start(), "s", "knotd", 0.4, atMost})
 	for kind, t := range [...]target{
 		unsignedAXFR: {what: "AXFR, big zone", limit: 1.2},
@@ -195,9 +207,13 @@ func (r *report) head(p part, about string) string {
 // String gives the report of all but updates in Markdown.
 func (r *report) String() string {
 	var b strings.Builder
-	b.WriteString(r.head(serving, fmt.Sprintf("`%s`, `%s` and `%s` are one binary: with the plugins *authority* and *fastpath*, with *authority* alone in the chain, and with CoreDNS's own *file*.", ours, chained, stock)))
+	b.WriteString(r.head(serving, fmt.Sprintf("`%s`, `%s` and `%s` are one binary: with the plugins *authority* and *fastpath*, with *authority* alone in the chain, and with CoreDNS's own *file*. `%s` is no server: it sends each query of the zone small back with QR set, and reads and writes as *fastpath* does.", ours, chained, stock, kernel)))
 	b.WriteString("\n### Targets\n\n")
 	b.WriteString(targetTable(r.targets()))
+	b.WriteString("\nTargets that nothing here measures:\n\n")
+	for _, line := range elsewhere {
+		fmt.Fprintf(&b, "* %s: %s\n", line[0], line[1])
+	}
 	b.WriteString("\n### Zones\n\n")
 	zones := table{{"zone", "what is in it"}}
 	for _, s := range r.sets {
@@ -224,15 +240,13 @@ func (r *report) String() string {
 	fmt.Fprintf(&b, "\n### CPU time per query, µs\n\nUser and system time of all processes of the server by answers: the median of %d rounds of %s, in which the servers take turns, with the least and the greatest. ", r.extent.rounds, r.extent.round)
 	fmt.Fprintf(&b, "The server has one core, dnsperf another, %d queries are outstanding. In the mix are %s, all with EDNS and %d octets. ", outstanding, describeMix(), udpSize)
 	fmt.Fprintf(&b, "`%s` and `%s` go through CoreDNS's plugin chain.\n\n", chained, stock)
-	b.WriteString(r.byServer(timed, func(_ *set, res *result) string {
-		if len(res.costs) == 0 {
-			return number(0, 0)
-		}
-		return fmt.Sprintf("%.2f (%.2f–%.2f)", res.cost(), slices.Min(res.costs), slices.Max(res.costs))
-	}))
+	b.WriteString(serverTable(r.chosen, timed, func(_ *set, res *result) string { return ranged(res.costs, 2) }).String())
+	b.WriteString("\n### Queries a second\n\nAnswers that came in the same rounds, in thousands. With so few queries outstanding a server may wait for dnsperf, which cannot do more than 350 to 400, and then uses less than its whole core.\n\n")
+	b.WriteString(serverTable(r.chosen, timed, func(_ *set, res *result) string { return number(median(res.rates)/1e3, 1) }).String())
+	b.WriteString(r.among())
 
 	fmt.Fprintf(&b, "\n### Mean size of answers, octets\n\nOf %d queries of the mix. `encoder` is ours in process; CoreDNS's chain turns the compression of names off for every answer that fits.\n\n", r.extent.sample)
-	sizes := r.serverTable(r.sets, func(_ *set, res *result) string { return number(res.size, 1) })
+	sizes := serverTable(r.servers(), r.sets, func(_ *set, res *result) string { return number(res.size, 1) })
 	sizes[0] = append(sizes[0], "encoder")
 	for i, s := range r.sets {
 		sizes[i+1] = append(sizes[i+1], number(s.encoded, 1))
@@ -251,10 +265,46 @@ func (r *report) String() string {
 
 	fmt.Fprintf(&b, "\n### Answers\n\nOf %d queries of the mix, how many a server answers in another way than our encoder does: response code, AA, TC, answer section, authority section of answers without one. ", r.extent.sample)
 	b.WriteString("In parentheses, how many of them with another response code. Then the response codes of all queries.\n\n")
+	for _, c := range r.chosen {
+		if c.differs != "" {
+			fmt.Fprintf(&b, "* `%s` may differ: %s.\n\n", c.name, c.differs)
+		}
+	}
 	b.WriteString(r.byServer(r.sets, func(_ *set, res *result) string { return res.answers() }))
 	for _, example := range r.examples() {
 		b.WriteString(example)
 	}
+	return b.String()
+}
+
+// elsewhere are the targets that no part of the page has, and why.
+var elsewhere = [][2]string{
+	{"ratelimit and cookie on the fast path, ≤ 1.10 × off", "there are no such plugins yet"},
+	{"idle RssAnon as DNS of a cluster, ≤ 1.05 × stock CoreDNS", "that takes a binary of CoreDNS alone, and `file` is in ours"},
+}
+
+// among gives the section about the chain among a flood of queries for the fast path.
+func (r *report) among() string {
+	var b strings.Builder
+	f := &r.fairness
+	fmt.Fprintf(&b, "\n### Queries for the chain among a flood\n\n%d queries a second of the mix for the zone %s that *fastpath* leaves to the plugin chain, for they have the EDNS option EXPIRE: first alone, then while dnsperf sends as many queries for the fast path as it can, of which %d are outstanding. ", slowRate, f.zone, floodOutstanding)
+	fmt.Fprintf(&b, "A latency is from before the query is handed to the kernel to when the kernel has the answer; a query that is lost counts as %s. Quantiles are medians of the rounds. `late` is by how much the sender was behind its time, at p99, which is no part of the latency.\n\n", patience)
+	t := table{{"", "p50, ms", "p99, ms", "sent", "lost", "late, ms", "flood: thousand answers a second", "lost", "% of its core that the server used"}}
+	for _, line := range []struct {
+		what   string
+		rounds []answered
+		*fairness
+	}{{"alone", f.idle, &fairness{}}, {"among the flood", f.flood, f}} {
+		sent := 0
+		for _, a := range line.rounds {
+			sent += a.sent
+		}
+		t = append(t, []string{
+			line.what, milliseconds(reached(line.rounds, 0.5)), milliseconds(reached(line.rounds, 0.99)), fmt.Sprint(sent), fmt.Sprint(lostOf(line.rounds)), milliseconds(lateness(line.rounds)),
+			number(median(line.rates)/1e3, 1), fmt.Sprint(line.lost), number(100*median(line.busy), 0),
+		})
+	}
+	b.WriteString(t.String())
 	return b.String()
 }
 
@@ -401,19 +451,26 @@ func targetTable(targets []target) string {
 
 // byServer gives a table with a line for each zone and a column for each server.
 func (r *report) byServer(sets []*set, cell func(*set, *result) string) string {
-	return r.serverTable(sets, cell).String()
+	return serverTable(r.servers(), sets, cell).String()
 }
 
-func (r *report) serverTable(sets []*set, cell func(*set, *result) string) table {
+// servers gives the candidates that serve zones.
+func (r *report) servers() []candidate {
+	return slices.DeleteFunc(slices.Clone(r.chosen), func(c candidate) bool { return c.name == kernel })
+}
+
+// serverTable gives a table with a line for each zone and a column for each of some
+// servers.
+func serverTable(servers []candidate, sets []*set, cell func(*set, *result) string) table {
 	head := []string{"zone"}
-	for _, c := range r.chosen {
+	for _, c := range servers {
 		head = append(head, c.name)
 	}
 	t := table{head}
 	for _, s := range sets {
 		line := []string{s.name}
-		for _, c := range r.chosen {
-			line = append(line, cell(s, r.find(s.name, c.name)))
+		for _, c := range servers {
+			line = append(line, cell(s, s.find(c.name)))
 		}
 		t = append(t, line)
 	}

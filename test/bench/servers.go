@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +22,12 @@ const (
 // candidate is a kind of server to measure.
 type candidate struct {
 	name    string
-	program string // that it needs, "" for our binary
+	program string   // that it needs, "" for our binary
+	zones   []string // by which it is measured; nil: all
+	extra   bool     // it is there for orientation: without transfers, and where it is installed
+	// differs says in which answers it differs from our encoder, as it may if the
+	// response code is the same; "" if it must not.
+	differs string
 	// start serves a zone; if it has a key, everybody may transfer it, signed or not.
 	start func(testing.TB, server.Zone) *server.Server
 }
@@ -34,7 +40,7 @@ var candidates = []candidate{
 	{name: chained, start: func(t testing.TB, z server.Zone) *server.Server {
 		return startChain(t, z, authority(z))
 	}},
-	{name: stock, start: func(t testing.TB, z server.Zone) *server.Server {
+	{name: stock, differs: "the SOA record of a negative answer keeps its TTL (RFC 2308 §3), among others", start: func(t testing.TB, z server.Zone) *server.Server {
 		file := fmt.Sprintf("file %s %s {\n\t\treload 0\n\t}", z.File, z.Origin)
 		if z.Key == nil {
 			return startChain(t, z, file)
@@ -50,7 +56,20 @@ var candidates = []candidate{
 	{name: "named", program: "named", start: func(t testing.TB, z server.Zone) *server.Server {
 		return server.StartNamed(t, []server.Zone{z})
 	}},
+	{name: "pdns", program: "pdns_server", extra: true, start: func(t testing.TB, z server.Zone) *server.Server {
+		return server.StartPDNS(t, []server.Zone{z})
+	}},
+	// It has no DNSSEC, and its parser refuses some of the TXT records of publicsuffix.
+	{name: "gdnsd", program: "gdnsd", extra: true, zones: []string{"tiny", "small", "medium", "big"}, differs: "it does not follow a CNAME within the zone", start: func(t testing.TB, z server.Zone) *server.Server {
+		return server.StartGdnsd(t, []server.Zone{z})
+	}},
+	{name: kernel, zones: []string{"small"}, start: func(t testing.TB, _ server.Zone) *server.Server {
+		return startReflector(t)
+	}},
 }
+
+// takes tells whether a candidate is measured with a zone.
+func (c candidate) takes(zone string) bool { return c.zones == nil || slices.Contains(c.zones, zone) }
 
 // authority gives what a zone is served by.
 func authority(z server.Zone) string {
@@ -93,6 +112,8 @@ func choose(t *testing.T, names []string) (chosen []candidate, missing []string)
 // lacks tells what a candidate misses here, "" for nothing.
 func (c candidate) lacks(t *testing.T) string {
 	switch c.name {
+	case kernel:
+		return ""
 	case ours, chained, stock:
 		plugin := map[string]string{ours: "fastpath", chained: "authority", stock: "file"}[c.name]
 		out, err := exec.Command(server.Binary(t), "-plugins").CombinedOutput()
@@ -106,6 +127,9 @@ func (c candidate) lacks(t *testing.T) string {
 		}
 		return fmt.Sprintf("the binary has no plugin %q", plugin)
 	default:
+		if c.extra && !server.Installed(c.program) {
+			return fmt.Sprintf("the program %s is not installed; not every system has a package of it", c.program)
+		}
 		there := false
 		t.Run("needs "+c.program, func(t *testing.T) {
 			server.Require(t, c.program)

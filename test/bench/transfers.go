@@ -63,6 +63,9 @@ func (m *meter) transfers(t *testing.T, s *set, path string) {
 	x.zone, x.records = s.name, s.records
 	var live []*running
 	for _, c := range m.report.chosen {
+		if c.extra || !c.takes(s.name) {
+			continue
+		}
 		r := &running{candidate: c, transferred: &transferred{server: c.name}}
 		r.Server, _, _ = m.launch(t, func() *server.Server {
 			return c.start(t, server.Zone{Origin: s.origin, File: path, Key: &benchKey})

@@ -33,21 +33,29 @@ certbot                                                        certbot
 /usr/share/publicsuffix/public_suffix_list.dat                 publicsuffix
 "
 
-# missing prints the packages whose program or file is not there, each once.
+# Those that only the benchmarks look at: they go without where there is no such package.
+extras="
+pdns_server                       pdns-server
+/usr/lib/*/pdns/libbindbackend.so pdns-backend-bind
+gdnsd                             gdnsd
+"
+
+# missing prints the packages of a list whose program or file is not there, each once.
 missing() {
 	local what package
 	while read -r what package; do
 		case $what in
 		"") continue ;;
-		/*) [ -e "$root$what" ] || echo "$package" ;;
+		/*) compgen -G "$root$what" >/dev/null || echo "$package" ;;
 		*) command -v "$what" >/dev/null || echo "$package" ;;
 		esac
-	done <<<"$peers" | sort -u
+	done <<<"$1" | sort -u
 }
 
-# install installs the packages given and keeps their services off.
+# install installs the packages of each list given, whatever becomes of the others, and
+# keeps their services off.
 install() {
-	local status=0 package service init
+	local status=0 list package service init
 	policy=$root/usr/sbin/policy-rc.d
 	if [ ! -e "$policy" ]; then
 		# The scripts of the packages ask it before they start a service.
@@ -56,16 +64,19 @@ install() {
 		chmod 755 "$policy"
 	fi
 	export DEBIAN_FRONTEND=noninteractive
-	{
-		apt-get -qq -o DPkg::Lock::Timeout=300 update &&
-			apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends "$@"
-	} </dev/null || status=$?
+	apt-get -qq -o DPkg::Lock::Timeout=300 update </dev/null || return
+	for list in "$@"; do
+		# shellcheck disable=SC2086 # one word for each package
+		[ -z "$list" ] || apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 install --no-install-recommends $list </dev/null || status=$?
+	done
 
-	for package in "$@"; do
+	for package in $*; do
 		init=yes
 		case $package in
 		bind9) service=named ;;
 		knot | nsd | unbound | kea-dhcp-ddns-server) service=$package ;;
+		pdns-server) service=pdns init= ;; # these two come without an init script
+		gdnsd) service=gdnsd init= ;;
 		certbot) service=certbot.timer init= ;; # elsewhere a line of cron, for certificates that are not there
 		*) continue ;;
 		esac
@@ -79,15 +90,17 @@ install() {
 	return "$status"
 }
 
-packages=$(missing)
-if [ -n "$packages" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-	echo "peers: installing" $packages
-	# shellcheck disable=SC2086 # one word for each package
-	install $packages || echo "peers: the installation failed" >&2
-	packages=$(missing)
+packages=$(missing "$peers")
+more=$(missing "$extras")
+if [ -n "$packages$more" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+	echo "peers: installing" $packages $more
+	install "$packages" "$more" || echo "peers: the installation failed" >&2
+	packages=$(missing "$peers")
+	more=$(missing "$extras")
 fi
+[ -z "$more" ] || echo "peers: the benchmarks go without" $more >&2
 if [ -z "$packages" ]; then
-	echo "peers: all are installed"
+	[ -n "$more" ] || echo "peers: all are installed"
 	exit
 fi
 echo "peers: missing" $packages >&2

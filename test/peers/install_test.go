@@ -12,17 +12,18 @@ import (
 // programs are all that install.sh looks for.
 var programs = []string{
 	"named", "dnssec-signzone", "dig", "delv", "nsupdate", "knotd", "kdig", "knsupdate", "nsd", "unbound", "ldns-verify-zone", "dnsperf",
-	"kea-dhcp-ddns", "lego", "certbot",
+	"kea-dhcp-ddns", "lego", "certbot", "pdns_server", "gdnsd",
 }
 
 const (
 	suffixList = "usr/share/publicsuffix/public_suffix_list.dat"
 	dnspython  = "usr/lib/python3/dist-packages/dns/__init__.py"
 	certbotDNS = "usr/lib/python3/dist-packages/certbot_dns_rfc2136/__init__.py"
+	pdnsBind   = "usr/lib/some-machine/pdns/libbindbackend.so"
 )
 
 // files are what it looks for besides programs.
-var files = []string{suffixList, dnspython, certbotDNS}
+var files = []string{suffixList, dnspython, certbotDNS, pdnsBind}
 
 // A machine is a folder that install.sh takes for the root, with stand-ins for
 // the programs that it calls. They write their calls to a log.
@@ -227,6 +228,31 @@ func TestKeepsPolicy(t *testing.T) {
 	contains(t, "calls", calls, "policy 104")
 	if !ok || !m.hasPolicy() {
 		t.Errorf("ended well: %v, policy-rc.d there: %v\n%s", ok, m.hasPolicy(), printed)
+	}
+}
+
+// What only the benchmarks look at is installed apart, and nobody requires it.
+func TestExtras(t *testing.T) {
+	m := newMachine(t, "0")
+	m.withPeers("nsd", "pdns_server", "gdnsd", pdnsBind)
+	m.withApt("bin/nsd", "bin/pdns_server", "bin/gdnsd", pdnsBind)
+	m.program("usr/sbin/update-rc.d", `echo "update-rc.d $*" >>"$LOG"`)
+	printed, calls, ok := m.run("INTEROP=require")
+	contains(t, "printed", printed, "installing nsd gdnsd pdns-backend-bind pdns-server\n", "all are installed")
+	contains(t, "calls", calls, "--no-install-recommends nsd\npolicy 101 noninteractive\n", "--no-install-recommends gdnsd pdns-backend-bind pdns-server\npolicy 101", "update-rc.d nsd disable\n")
+	if !ok || strings.Count(calls, " update\n") != 1 || strings.Contains(calls, "rc.d gdnsd") || strings.Contains(calls, "rc.d pdns") {
+		t.Errorf("ended well: %v; calls:\n%s", ok, calls)
+	}
+
+	m = newMachine(t, "0")
+	m.withPeers("nsd", "gdnsd")
+	m.program("bin/apt-get", `case "$*" in *gdnsd*) exit 100 ;; *nsd*) : >"$PEERS_ROOT/bin/nsd"; chmod 755 "$PEERS_ROOT/bin/nsd" ;; esac`)
+	if printed, _, ok = m.run("INTEROP=require"); !ok {
+		t.Errorf("a package that cannot be had is a failure:\n%s", printed)
+	}
+	contains(t, "printed", printed, "the installation failed", "the benchmarks go without gdnsd\n")
+	if strings.Contains(printed, "missing") || strings.Contains(printed, "all are installed") {
+		t.Errorf("printed:\n%s", printed)
 	}
 }
 

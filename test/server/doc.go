@@ -1,5 +1,5 @@
 // Package server starts authoritative DNS servers for whole-server tests: this project's own binary, and named,
-// knotd and nsd as peers.
+// knotd, nsd, pdns and gdnsd as peers.
 //
 // Every server runs in the foreground in a temporary folder of its test, on free ports of 127.0.0.1, reads the zone
 // files where they lie, and is ended by its own process id when the test ends. A Start function returns once the

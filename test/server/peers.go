@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -139,6 +140,100 @@ remote-control:
 	})
 }
 
+// StartPDNS starts PowerDNS's authoritative server on the zones by its bind backend, which reads the files: one thread
+// each for UDP and the backend, the caches as they come, unsigned AXFR for everybody. It needs the programs pdns_server
+// and pdnsutil; see [Require].
+func StartPDNS(t testing.TB, zones []Zone) *Server {
+	t.Helper()
+	zones = absolute(t, zones)
+	path, util := program(t, "pdns_server"), program(t, "pdnsutil")
+	return start(t, plan{
+		name:  "pdns " + version(util, "--version"), // pdns_server puts the date in front of it
+		zones: origins(zones),
+		prepare: func(dir string, port int) ([]string, error) {
+			var b strings.Builder
+			var signed []string
+			for _, z := range zones {
+				fmt.Fprintf(&b, "zone %q { type master; file %q; };\n", z.Origin, z.File)
+				if z.Signed {
+					signed = append(signed, z.Origin)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(dir, "named.conf"), []byte(b.String()), 0o644); err != nil {
+				return nil, err
+			}
+			conf := fmt.Sprintf(`launch=bind
+bind-config=%s/named.conf
+local-address=127.0.0.1
+local-port=%d
+socket-dir=.
+daemon=no
+guardian=no
+disable-syslog=yes
+security-poll-suffix=
+receiver-threads=1
+distributor-threads=1
+allow-axfr-ips=127.0.0.0/8
+`, dir, port)
+			args := []string{path, "--config-dir=" + dir}
+			if len(signed) > 0 {
+				conf += fmt.Sprintf("bind-dnssec-db=%s/dnssec.db\n", dir)
+			}
+			err := os.WriteFile(filepath.Join(dir, "pdns.conf"), []byte(conf), 0o644)
+			if err != nil || len(signed) == 0 {
+				return args, err
+			}
+			return args, presigned(util, dir, signed)
+		},
+	})
+}
+
+// presigned tells pdns, configured in a folder, which zones come with their signatures: it looks for keys of its own
+// otherwise.
+func presigned(util, dir string, zones []string) error {
+	lines := [][]string{{"create-bind-db", filepath.Join(dir, "dnssec.db")}}
+	for _, z := range zones {
+		lines = append(lines, []string{"set-presigned", z})
+	}
+	for _, line := range lines {
+		if out, err := exec.Command(util, append([]string{"--config-dir=" + dir}, line...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("pdnsutil %s: %w\n%s", strings.Join(line, " "), err, out)
+		}
+	}
+	return nil
+}
+
+// StartGdnsd starts gdnsd on the zones, with one thread for UDP. It knows neither DNSSEC nor AXFR. It needs the program
+// gdnsd; see [Require].
+func StartGdnsd(t testing.TB, zones []Zone) *Server {
+	t.Helper()
+	zones = absolute(t, zones)
+	path := program(t, "gdnsd")
+	return start(t, plan{
+		name:  "gdnsd " + version(path),
+		zones: origins(zones),
+		prepare: func(dir string, port int) ([]string, error) {
+			if err := os.Mkdir(filepath.Join(dir, "zones"), 0o755); err != nil {
+				return nil, err
+			}
+			for _, z := range zones { // the name of a file is that of its zone
+				if err := os.Symlink(z.File, filepath.Join(dir, "zones", strings.TrimSuffix(z.Origin, "."))); err != nil {
+					return nil, err
+				}
+			}
+			conf := fmt.Sprintf(`options => {
+	listen => 127.0.0.1:%d
+	udp_threads => 1
+	tcp_threads => 1
+	run_dir => run
+	state_dir => state
+}
+`, port)
+			return []string{path, "-c", ".", "start"}, os.WriteFile(filepath.Join(dir, "config"), []byte(conf), 0o644)
+		},
+	})
+}
+
 // program returns the path of a program that the test has required.
 func program(t testing.TB, name string) string {
 	t.Helper()
@@ -158,7 +253,8 @@ func absolute(t testing.TB, zones []Zone) []Zone {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out[i] = Zone{Origin: z.Origin, File: file, Key: z.Key}
+		z.File = file
+		out[i] = z
 	}
 	return out
 }

@@ -31,6 +31,7 @@ type Zone struct {
 	Origin string // fully qualified or not, any case
 	File   string // absolute, or relative to the working folder of the test
 	Key    *Key   // with which transfers may be signed that everybody may have unsigned, too; nil: none
+	Signed bool   // the file has signatures; only pdns wants to be told
 }
 
 // Server is a server that was started, and can be started again once it has ended. Its methods may be called from several

@@ -28,10 +28,13 @@ var packages = map[string]string{
 	"kea-dhcp-ddns":     "kea-dhcp-ddns-server",
 	"lego":              "lego",
 	"certbot":           "certbot",
+	"gdnsd":             "gdnsd",
 	"ldns-signzone":     "ldnsutils",
 	"ldns-verify-zone":  "ldnsutils",
 	"nsd":               "nsd",
 	"nsd-checkzone":     "nsd",
+	"pdns_server":       "pdns-server",
+	"pdnsutil":          "pdns-server",
 }
 
 var skipped struct {
@@ -40,13 +43,19 @@ var skipped struct {
 	missing []string
 }
 
+// Installed tells whether a program is there, for a test that does without it where it cannot be had.
+func Installed(program string) bool {
+	_, err := lookPath(program)
+	return err == nil
+}
+
 // Require makes sure that the named programs are installed. When one is missing it skips the test and names the Debian
 // package to install, or, with INTEROP=require in the environment, fails it.
 func Require(t testing.TB, programs ...string) {
 	t.Helper()
 	var missing []string
 	for _, p := range programs {
-		if _, err := lookPath(p); err != nil {
+		if !Installed(p) {
 			missing = append(missing, with(p, packages[p]))
 		}
 	}

@@ -88,12 +88,20 @@ func TestServers(t *testing.T) {
 		{"named", StartNamed},
 		{"knotd", StartKnotd},
 		{"nsd", StartNSD},
+		{"pdns_server", StartPDNS},
+		{"gdnsd", StartGdnsd},
 		{"", func(t testing.TB, zones []Zone) *Server {
 			return StartOurs(t, ".:"+Port+" {\n bind 127.0.0.1\n file "+zones[0].File+" x.example\n}\n", "x.example")
 		}},
 	} {
 		t.Run(cmp.Or(c.program, "ours"), func(t *testing.T) {
-			if c.program != "" {
+			switch c.program {
+			case "":
+			case "pdns_server", "gdnsd": // not every system has a package of them
+				if !Installed(c.program) {
+					t.Skipf("%s is not installed", c.program)
+				}
+			default:
 				Require(t, c.program)
 			}
 			s := c.start(t, []Zone{writeZone(t)})
