@@ -2,8 +2,10 @@ package fastpath
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coredns/coredns/core/dnsserver"
@@ -60,6 +62,9 @@ func (v *virtualConn) WriteTo(b []byte, to net.Addr) (int, error) {
 		return 0, net.InvalidAddrError("not from this socket")
 	}
 	n, _, err := v.conn.WriteMsgUDP(b, s.control, s.UDPAddr)
+	if errors.Is(err, syscall.EMSGSIZE) && udp.Fragment(v.conn) == nil {
+		n, _, err = v.conn.WriteMsgUDP(b, s.control, s.UDPAddr)
+	}
 	return n, err
 }
 

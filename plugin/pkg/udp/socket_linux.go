@@ -37,13 +37,18 @@ type Socket struct {
 	stop atomic.Bool
 }
 
-// Open prepares to serve a socket, which stays the caller's to close.
+// Open prepares to serve a socket, which stays the caller's to close. What is sent
+// through it is not to be fragmented (RFC 9715 §3.1, R2), until that turns out to be
+// needed.
 func Open(conn *net.UDPConn) (*Socket, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
 	s := &Socket{conn: conn, raw: raw}
+	if err := discover(raw, unix.IP_PMTUDISC_PROBE); err != nil {
+		return nil, err
+	}
 	a, ok := conn.LocalAddr().(*net.UDPAddr)
 	if s.any = !ok || a.IP.IsUnspecified(); !s.any {
 		return s, nil
@@ -57,6 +62,31 @@ func Open(conn *net.UDPConn) (*Socket, error) {
 		err = v4
 	}
 	return s, err
+}
+
+// discover says whether datagrams are sent with the DF bit: with PROBE they are, and
+// what others say of the path does not count; with OMIT they are fragmented.
+func discover(raw syscall.RawConn, how int) error {
+	var v4, v6 error
+	err := raw.Control(func(fd uintptr) { v4, v6 = setDiscover(int(fd), how) })
+	if err == nil && v4 != nil && v6 != nil { // each is of one family
+		err = v4
+	}
+	return err
+}
+
+func setDiscover(fd, how int) (v4, v6 error) {
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, how), unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, how)
+}
+
+// Fragment has the system fragment from now on what is too large for an interface. It
+// is for those who have seen EMSGSIZE, and may be called from any goroutine.
+func Fragment(conn *net.UDPConn) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return discover(raw, unix.IP_PMTUDISC_OMIT)
 }
 
 // Serve hands all packets to the handler until Stop is called. System calls do not
@@ -255,12 +285,19 @@ func (b *batch) answer(i, k int, h Handler) int {
 
 // send sends k responses. One that cannot be sent is left out.
 func (b *batch) send(fd, k int) {
+	whole := true
 	for done := 0; done < k; {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.sent[done])), uintptr(k-done), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
 			done += int(n)
 		case unix.EINTR:
+		case unix.EMSGSIZE:
+			if !whole {
+				done++
+			}
+			_, _ = setDiscover(fd, unix.IP_PMTUDISC_OMIT) // if neither helps the response is left out
+			whole = false
 		default:
 			done++
 		}

@@ -5,14 +5,20 @@ package udp
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -65,7 +71,11 @@ func (m *mirror) Turn() bool {
 	}
 	l := m.later[0]
 	m.later = m.later[1:]
-	if _, _, err := m.conn.WriteMsgUDP(l.data, l.control, l.to); err != nil {
+	_, _, err := m.conn.WriteMsgUDP(l.data, l.control, l.to)
+	if errors.Is(err, syscall.EMSGSIZE) && Fragment(m.conn) == nil {
+		_, _, err = m.conn.WriteMsgUDP(l.data, l.control, l.to)
+	}
+	if err != nil {
 		panic(err)
 	}
 	return len(m.later) > 0
@@ -161,6 +171,64 @@ func TestServe(t *testing.T) {
 				t.Errorf("%d packets came by IPv6", m.six.Load())
 			}
 		})
+	}
+}
+
+// TestServeSmallMTU: what is too large for the interface is sent in fragments, at
+// once (kind 2) and later (kind 1), and DF is set before that.
+func TestServeSmallMTU(t *testing.T) {
+	const inside = "TRUSTDNS_SMALL_MTU"
+	if os.Getenv(inside) == "" { // again, in a network of its own
+		cmd := exec.Command("sh", "-c", "ip link set dev lo mtu 600 up && exec \"$0\" -test.run='^TestServeSmallMTU$' -test.v", os.Args[0])
+		cmd.Env = append(os.Environ(), inside+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		out, err := cmd.CombinedOutput()
+		if errors.Is(err, syscall.EPERM) || errors.Is(err, exec.ErrNotFound) {
+			t.Skipf("no network can be made here: %v", err)
+		}
+		if err != nil || !strings.Contains(string(out), "PASS: TestServeSmallMTU") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	for _, kind := range []byte{2, 1} {
+		conn, _ := listen(t, "udp4", "127.0.0.1:0")
+		raw, err := conn.SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		how := func() (v int) {
+			t.Helper()
+			if e := raw.Control(func(fd uintptr) { v, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER) }); e != nil || err != nil {
+				t.Fatal(e, err)
+			}
+			return v
+		}
+		if v := how(); v != unix.IP_PMTUDISC_PROBE {
+			t.Errorf("IP_MTU_DISCOVER is %d", v)
+		}
+		peer, err := net.DialUDP("udp4", nil, conn.LocalAddr().(*net.UDPAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		for _, size := range []int{500, 1200, 500} {
+			msg := make([]byte, size)
+			msg[0] = kind
+			if _, err := peer.Write(msg); err != nil {
+				t.Fatal(err)
+			}
+			if err := peer.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			buf := make([]byte, MaxPacket)
+			if n, err := peer.Read(buf); err != nil || n != size {
+				t.Fatalf("%d octets, kind %d: %d, %v", size, kind, n, err)
+			}
+		}
+		if v := how(); v != unix.IP_PMTUDISC_OMIT {
+			t.Errorf("afterwards IP_MTU_DISCOVER is %d", v)
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ func (*Socket) Stop() {}
 // Leave does nothing.
 func (*Socket) Leave(Handler) error { return nil }
 
+// Fragment does nothing.
+func Fragment(*net.UDPConn) error { return nil }
+
 // Same gives false.
 func Same(_, _ *net.UDPConn) bool { return false }
 
