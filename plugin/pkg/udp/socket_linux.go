@@ -25,6 +25,10 @@ const (
 	// atOnce is less time than any other goroutine would take of the processor.
 	atOnce = 3 * time.Microsecond
 
+	// requestSpace is no multiple of a page: the beginnings of requests do not share
+	// few places of the processor's cache.
+	requestSpace = MaxPacket + 192
+
 	controlSize = 80 // IP_PKTINFO and IPV6_PKTINFO
 )
 
@@ -183,16 +187,17 @@ type batch struct {
 	received, sent [BatchSize]message
 	in, out        [BatchSize]unix.Iovec
 	names          [BatchSize]unix.RawSockaddrInet6
-	requests       [BatchSize * MaxPacket]byte
+	requests       [BatchSize * requestSpace]byte
 	responses      [BatchSize * MaxResponse]byte
 	controls       [BatchSize * controlSize]byte
 	info           bool // packets tell where they were sent to
+	packet         Packet
 }
 
 func newBatch(info bool) *batch {
 	b := &batch{info: info}
 	for i := range BatchSize {
-		b.in[i].Base = &b.requests[i*MaxPacket]
+		b.in[i].Base = &b.requests[i*requestSpace]
 		b.in[i].SetLen(MaxPacket)
 		b.out[i].Base = &b.responses[i*MaxResponse]
 		b.received[i].header.Iov, b.sent[i].header.Iov = &b.in[i], &b.out[i]
@@ -263,14 +268,14 @@ func (s *Socket) readBatch(fd int, b *batch, h Handler) bool {
 // response k.
 func (b *batch) answer(i, k int, h Handler) int {
 	from := &b.received[i].header
-	p := Packet{
-		Data: b.requests[i*MaxPacket : i*MaxPacket+int(b.received[i].length)],
+	b.packet = Packet{
+		Data: b.requests[i*requestSpace : i*requestSpace+int(b.received[i].length)],
 		name: &b.names[i], control: b.controls[i*controlSize : i*controlSize+int(from.Controllen)],
 	}
 	if b.info {
-		freeInterface(p.control)
+		freeInterface(b.packet.control)
 	}
-	response := h.Answer(b.responses[k*MaxResponse:k*MaxResponse:(k+1)*MaxResponse], &p)
+	response := h.Answer(b.responses[k*MaxResponse:k*MaxResponse:(k+1)*MaxResponse], &b.packet)
 	if len(response) == 0 || len(response) > MaxResponse || &response[0] != &b.responses[k*MaxResponse] {
 		return 0 // none, or the handler has not kept to its part
 	}

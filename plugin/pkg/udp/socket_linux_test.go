@@ -232,6 +232,29 @@ func TestServeSmallMTU(t *testing.T) {
 	}
 }
 
+// silent answers nothing and everything in turn.
+type silent struct{ n int }
+
+func (s *silent) Answer(dst []byte, p *Packet) []byte {
+	if s.n++; s.n%2 == 0 {
+		return nil
+	}
+	return append(dst, p.Data...)
+}
+func (s *silent) Sent(int)   {}
+func (s *silent) Turn() bool { return false }
+func (s *silent) Idle()      {}
+
+func TestAnswerDoesNotAllocate(t *testing.T) {
+	for _, info := range []bool{false, true} {
+		b, h := newBatch(info), new(silent)
+		b.received[0].length = 40
+		if n := testing.AllocsPerRun(100, func() { b.answer(0, 0, h) }); n > 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+}
+
 // TestServeBurst: more than a batch at once, of which some get no response.
 func TestServeBurst(t *testing.T) {
 	conn, _ := listen(t, "udp4", "127.0.0.1:0")
