@@ -31,10 +31,6 @@ type twice struct {
 
 func startBoth(t *testing.T, zones []server.Zone) *twice {
 	t.Helper()
-	var origins []string
-	for _, z := range zones {
-		origins = append(origins, z.Origin)
-	}
 	w := new(twice)
 	for i, s := range []**server.Server{&w.chain, &w.fast} {
 		port, err := server.FreePort()
@@ -46,7 +42,7 @@ func startBoth(t *testing.T, zones []server.Zone) *twice {
 		if i == 1 {
 			more += "\n\tfastpath"
 		}
-		*s = server.StartOurs(t, strings.Replace(server.Corefile(t, zones), "\n\tbind ", more+"\n\tbind ", 1), origins...)
+		*s = server.StartOurs(t, strings.Replace(server.Corefile(t, zones), "\n\tbind ", more+"\n\tbind ", 1), origins(zones)...)
 	}
 	if log := w.fast.Log(); !strings.Contains(log, "plugin/fastpath: dns://") || !strings.Contains(log, ": serving [") {
 		t.Fatalf("the fast path does not serve:\n%s", log)
@@ -100,7 +96,8 @@ func (w *twice) compareCounters(t *testing.T) {
 	if way("fast") < 10*way("chain") || way("overflow") > 0 {
 		t.Errorf("%v", fastpath)
 	}
-	if w.again > 0 { // somebody was counted twice
+	if w.again > 0 {
+		t.Errorf("%d questions were sent again, so the counters cannot be compared", w.again)
 		return
 	}
 	if len(both[0]) < 20 {
@@ -118,29 +115,47 @@ func (w *twice) compareCounters(t *testing.T) {
 	}
 }
 
+// runs is how often questions about the same zones are asked at most, until none has to be sent again.
+const runs = 3
+
 // TestFastPath asks the plugin chain and the fast path the same: the replies decode to the same message, with the same
-// TC, and those of the fast path are not larger.
+// TC, and those of the fast path are not larger. Then all counters are equal.
 func TestFastPath(t *testing.T) {
 	queries := 0
 	for _, set := range zoneSets(t) {
-		w := startBoth(t, set.zones)
-		for _, z := range set.zones {
-			asked := generate(readContent(t, z, w.chain))
-			readContent(t, z, w.fast) // so that both have counted it
-			asked = slices.DeleteFunc(asked, func(q query) bool { return q.mode.network != "udp" })
-			for _, part := range slices.Collect(slices.Chunk(asked, 10_000)) {
-				queries += len(part)
-				w.compare(t, z.Origin, part)
+		done := false
+		for run := 1; !done; run++ {
+			w := startBoth(t, set.zones)
+			n := w.compareAll(t, set.zones)
+			if done = w.again == 0 || run == runs; done {
+				queries += n
+				w.compareCounters(t)
+			} else {
+				t.Logf("interop: %d questions about the zones %q were sent again, which counts them twice: once more", w.again, set.name)
 			}
+			w.chain.Stop()
+			w.fast.Stop()
 		}
-		w.compareCounters(t)
-		w.chain.Stop()
-		w.fast.Stop()
 	}
 	t.Logf("interop: %d queries through the chain and the fast path", queries)
 	if queries < 20_000 {
 		t.Error("too few queries to show anything")
 	}
+}
+
+// compareAll asks both everything about zones over UDP, and tells how many questions that is.
+func (w *twice) compareAll(t *testing.T, zones []server.Zone) (queries int) {
+	t.Helper()
+	for _, z := range zones {
+		asked := generate(readContent(t, z, w.chain))
+		readContent(t, z, w.fast) // so that both have counted it
+		asked = slices.DeleteFunc(asked, func(q query) bool { return q.mode.network != "udp" })
+		for _, part := range slices.Collect(slices.Chunk(asked, 10_000)) {
+			queries += len(part)
+			w.compare(t, z.Origin, part)
+		}
+	}
+	return queries
 }
 
 // compare asks both the same.
