@@ -2,6 +2,7 @@ package fastpath
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"reflect"
 	"strings"
@@ -51,6 +52,7 @@ func TestFields(t *testing.T) {
 		}
 	}
 	zones := []*dnsserver.Config{{Zone: "example.org."}, {Zone: "example.net."}}
+	zones[1].AllowOpcode(dns.OpcodeStatus)
 	s, err := dnsserver.NewServer("dns://:53", zones)
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +60,9 @@ func TestFields(t *testing.T) {
 	blocks, err := blocksOf(s)
 	if err != nil || len(blocks) != 2 || blocks["example.org."][0] != zones[0] || blocks["example.net."][0] != zones[1] {
 		t.Errorf("%v, %v", blocks, err)
+	}
+	if opcodes, err := opcodesOf(s); err != nil || !maps.Equal(opcodes, map[int]struct{}{dns.OpcodeStatus: {}}) {
+		t.Errorf("%v, %v", opcodes, err)
 	}
 }
 

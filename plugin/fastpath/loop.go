@@ -20,16 +20,17 @@ import (
 
 // loop reads one socket.
 type loop struct {
-	in     *instance
-	server *dnsserver.Server
-	conn   *net.UDPConn
-	socket *udp.Socket
-	lanes  map[dnsname.Name]*work // nil for zones that go through the chain
-	only   *work                  // there is no other zone; else nil
-	zone   dnsname.Name           // of only
-	chain  *chainServer
-	meter  loopMeter
-	timed  bool // a lane has a meter
+	in      *instance
+	server  *dnsserver.Server
+	conn    *net.UDPConn
+	socket  *udp.Socket
+	lanes   map[dnsname.Name]*work // nil for zones that go through the chain
+	only    *work                  // there is no other zone; else nil
+	zone    dnsname.Name           // of only
+	opcodes map[int]struct{}       // that plugins have asked for
+	chain   *chainServer
+	meter   loopMeter
+	timed   bool // a lane has a meter
 
 	slow []packet // for the chain, at most maxWaiting
 
@@ -51,11 +52,15 @@ const flushAfter = 256
 
 // newLoop prepares to serve a socket.
 func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*loop, error) {
+	opcodes, err := opcodesOf(s)
+	if err != nil {
+		return nil, err
+	}
 	socket, err := udp.Open(conn)
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{in: in, server: s, conn: conn, socket: socket, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
+	l := &loop{in: in, server: s, conn: conn, socket: socket, opcodes: opcodes, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
 	ls.newWork(s, l)
 	return l, nil
 }
@@ -220,7 +225,7 @@ func (l *loop) handOn(p *udp.Packet, sampled bool) {
 // run serves the socket until end is called; then the socket is closed.
 func (l *loop) run() {
 	defer close(l.done)
-	l.chain = newChainServer(l.server, l.conn)
+	l.chain = newChainServer(l.server, l.conn, l.opcodes)
 	err := l.socket.Serve(l)
 	if !l.inherited() {
 		err = errors.Join(err, l.socket.Leave(l))
