@@ -72,7 +72,7 @@ func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, versi
 	b = append(b, s.data[n:n+int(s.records)]...)
 	counts := s.counts
 	if q.HasEDNS {
-		b = appendOPT(b, q, 0, nil)
+		b = appendOPT(b, q, min(q.UDPSize, MaxUDP), 0, nil)
 		counts[2]++
 	}
 	for i, n := range counts {
