@@ -37,6 +37,20 @@ func block(dir, lines string) string {
 
 const exampleZone = "authority {\n file example.org.zone\n}"
 
+// starter starts a server, as [server.StartOurs] does.
+type starter func(t testing.TB, corefile string, zones ...string) *server.Server
+
+// bothWays runs a test with the plugin chain, and with the fast path in its place for what that answers.
+func bothWays(t *testing.T, test func(t *testing.T, start starter)) {
+	t.Parallel()
+	for name, start := range map[string]starter{"chain": server.StartOurs, "fastpath": server.StartFast} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start)
+		})
+	}
+}
+
 // ask sends one question over UDP and gives the answer, or nil.
 func ask(s *server.Server, name string, qtype uint16) *dns.Msg {
 	m := new(dns.Msg)
@@ -89,7 +103,7 @@ func TestExample(t *testing.T) {
 		"\nexample.org {", "\nexample.org:"+server.Port+" {\n bind 127.0.0.1", "\nexample.net {", "\nexample.net:"+server.Port+" {\n bind 127.0.0.1",
 		"docs/example", root, "store bin/data", "store "+t.TempDir(),
 	).Replace(string(text))
-	s := server.StartOurs(t, corefile, "example.org")
+	s := server.StartFast(t, corefile, "example.org")
 	if strings.Contains(s.Log(), "[WARNING]") {
 		t.Errorf("the example zone has findings:\n%s", s.Log())
 	}
@@ -118,12 +132,13 @@ func TestExample(t *testing.T) {
 
 // SIGUSR1 and the watch over zone files bring edits into service; a broken
 // file or Corefile leaves what is served.
-func TestReload(t *testing.T) {
-	t.Parallel()
+func TestReload(t *testing.T) { bothWays(t, testReload) }
+
+func testReload(t *testing.T, start starter) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "example.org.zone")
 	write(t, path, fmt.Sprintf(zoneText, 1, "192.0.2.1"))
-	s := server.StartOurs(t, block(dir, exampleZone), "example.org")
+	s := start(t, block(dir, exampleZone), "example.org")
 	if got := address(s); got != "192.0.2.1" {
 		t.Fatalf("www is %s", got)
 	}
@@ -166,13 +181,14 @@ func TestReload(t *testing.T) {
 
 // A49: a zone that cannot be loaded at the start answers SERVFAIL with EDE 14,
 // its neighbors answer, and the mended file comes into service.
-func TestBrokenZoneAtStart(t *testing.T) {
-	t.Parallel()
+func TestBrokenZoneAtStart(t *testing.T) { bothWays(t, testBrokenZoneAtStart) }
+
+func testBrokenZoneAtStart(t *testing.T, start starter) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "example.org.zone")
 	write(t, path, "@ 3600 IN SOA ns1 hostmaster 1 7200 1800 1209600\n")
 	write(t, filepath.Join(dir, "example.net.zone"), fmt.Sprintf(zoneText, 1, "192.0.2.7"))
-	s := server.StartOurs(t, strings.Replace(block(dir, "authority {\n file {zone}.zone\n}"),
+	s := start(t, strings.Replace(block(dir, "authority {\n file {zone}.zone\n}"),
 		"example.org:", "example.net:"+server.Port+" example.org:", 1), "example.net")
 	r := ask(s, "www.example.org.", dns.TypeA)
 	if r == nil || r.Rcode != dns.RcodeServerFailure || ede(r) != dns.ExtendedErrorCodeNotReady {
@@ -341,11 +357,12 @@ func TestMetricsAndReady(t *testing.T) {
 }
 
 // A41, A42, A43 and worse: whatever comes in, the server goes on.
-func TestJunk(t *testing.T) {
-	t.Parallel()
+func TestJunk(t *testing.T) { bothWays(t, testJunk) }
+
+func testJunk(t *testing.T, start starter) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "example.org.zone"), fmt.Sprintf(zoneText, 1, "192.0.2.1"))
-	s := server.StartOurs(t, block(dir, exampleZone), "example.org")
+	s := start(t, block(dir, exampleZone), "example.org")
 	rng := rand.New(rand.NewPCG(1, 1))
 	good := new(dns.Msg)
 	good.SetQuestion("www.example.org.", dns.TypeA)

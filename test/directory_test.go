@@ -46,15 +46,16 @@ func startFails(t *testing.T, corefile string, want ...string) {
 }
 
 // Zones of a directory come and go with their files, while the server runs.
-func TestDirectoryZones(t *testing.T) {
-	t.Parallel()
+func TestDirectoryZones(t *testing.T) { bothWays(t, testDirectoryZones) }
+
+func testDirectoryZones(t *testing.T, start starter) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	zone := func(serial int) string { return fmt.Sprintf(zoneText, serial, fmt.Sprintf("192.0.2.%d", serial)) }
 	metrics := freePort(t)
 	put(t, at("zones/example.org.zone"), zone(1)+"sub 300 NS ns1.sub\nns1.sub 300 A 192.0.2.53\n")
 	put(t, at("shadow.zone"), zone(100))
-	s := server.StartOurs(t, fmt.Sprintf(`.:%[1]s {
+	s := start(t, fmt.Sprintf(`.:%[1]s {
  bind 127.0.0.1
  root %[2]s
  authority example.org shadow.org 192.0.2.0/24 {

@@ -1,11 +1,14 @@
 package test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	dnstap "github.com/dnstap/golang-dnstap"
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/test/server"
@@ -251,9 +255,9 @@ func TestFastPathReloads(t *testing.T) {
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for i := range 8 {
-		name, rcode := "www.example.org.", dns.RcodeSuccess
+		class, rcode := uint16(dns.ClassINET), dns.RcodeSuccess
 		if i%4 == 3 { // through the chain
-			name, rcode = "www.example.net.", dns.RcodeRefused
+			class, rcode = dns.ClassCHAOS, dns.RcodeRefused
 		}
 		wg.Go(func() {
 			conn, err := net.Dial("udp", s.Addr.String())
@@ -264,7 +268,8 @@ func TestFastPathReloads(t *testing.T) {
 			defer conn.Close()
 			co := &dns.Conn{Conn: conn}
 			for !stop.Load() {
-				m := new(dns.Msg).SetQuestion(name, dns.TypeA)
+				m := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+				m.Question[0].Qclass = class
 				if err := co.SetDeadline(time.Now().Add(2 * time.Second)); err != nil {
 					t.Error(err)
 				}
@@ -302,20 +307,123 @@ func TestFastPathReloads(t *testing.T) {
 	}
 }
 
-// TestFastPathSample: one of so many queries is in the log.
+// sampling gives a Corefile for a sample of one in ten, with a plugin that looks at it.
+func sampling(more string) string {
+	return "example.org:PORT {\n bind 127.0.0.1\n authority {\n  file ZONE\n }\n fastpath {\n  sample 10\n }\n " + more + "\n}\n"
+}
+
+// TestFastPathSample: one of so many queries is in the log, as the plugin log has it.
 func TestFastPathSample(t *testing.T) {
 	t.Parallel()
-	for _, more := range []string{"", "log"} {
-		s := startFast(t, "example.org:PORT {\n bind 127.0.0.1\n authority {\n  file ZONE\n }\n fastpath {\n  sample 10\n }\n "+more+"\n}\n")
+	// The plugin log does not see the OPT record of the response.
+	const line = `127\.0\.0\.1:\d+ - \d+ "A IN www\.example\.org\. udp 44 false 1232" NOERROR qr,aa,rd (64|75) 0\.\d+s\n`
+	for more, prefix := range map[string]string{"": `\[INFO\] plugin/fastpath: `, "log": `\[INFO\] `} {
+		s := startFast(t, sampling(more))
 		for range 100 {
 			if got := address(s); got != "192.0.2.1" {
 				t.Fatal(got)
 			}
 		}
-		waitFor(t, "the lines", func() bool { return strings.Count(s.Log(), `"A IN www.example.org. udp `) >= 10 })
-		if n := strings.Count(s.Log(), `"A IN www.example.org. udp `); n > 11 {
+		full := regexp.MustCompile(`(?m)^` + prefix + line)
+		waitFor(t, "the lines", func() bool { return len(full.FindAllString(s.Log(), -1)) >= 10 })
+		if n := strings.Count(s.Log(), `"A IN www.example.org.`); n > 11 {
 			t.Errorf("with %q: %d lines of 100 queries", more, n)
 		}
+	}
+}
+
+// TestFastPathDnstap: one of so many queries goes to dnstap, with its response and who has asked.
+func TestFastPathDnstap(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "dnstap")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	messages := make(chan *dnstap.Message, 1000)
+	failed := make(chan error, 1)
+	go func() {
+		defer close(messages)
+		failed <- readTaps(l, messages)
+	}()
+	s := startFast(t, sampling("dnstap "+socket+" full"))
+	conn, err := net.Dial("udp", s.Addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	co := &dns.Conn{Conn: conn}
+	if err := co.SetDeadline(time.Now().Add(server.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	asked := map[uint16]bool{}
+	for i := range 100 {
+		m := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+		m.Id = uint16(1000 + i)
+		asked[m.Id] = true
+		if err := co.WriteMsg(m); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := co.ReadMsg(); err != nil || r.Id != m.Id || len(r.Answer) != 1 {
+			t.Fatalf("%v, %v", r, err)
+		}
+	}
+	s.Stop() // sends what it has
+
+	queries, responses := map[uint16]bool{}, 0
+	port := uint32(conn.LocalAddr().(*net.UDPAddr).Port)
+	for m := range messages {
+		if m.GetQueryPort() != port { // of the start
+			continue
+		}
+		if ip := net.IP(m.GetQueryAddress()); !ip.Equal(net.IPv4(127, 0, 0, 1)) || m.GetSocketProtocol() != dnstap.SocketProtocol_UDP {
+			t.Errorf("a query of %s over %s", ip, m.GetSocketProtocol())
+		}
+		packed := m.GetQueryMessage()
+		if m.GetType() == dnstap.Message_CLIENT_RESPONSE {
+			packed = m.GetResponseMessage()
+		}
+		msg := new(dns.Msg)
+		if err := msg.Unpack(packed); err != nil || !asked[msg.Id] || msg.Question[0].Name != "www.example.org." {
+			t.Errorf("%v: %v", err, msg)
+		}
+		switch {
+		case m.GetType() == dnstap.Message_CLIENT_QUERY && !msg.Response:
+			queries[msg.Id] = true
+		case m.GetType() == dnstap.Message_CLIENT_RESPONSE && msg.Response && len(msg.Answer) == 1 && queries[msg.Id]:
+			responses++
+		default:
+			t.Errorf("%s with\n%v", m.GetType(), msg)
+		}
+	}
+	if err := <-failed; err != nil {
+		t.Error(err)
+	}
+	if len(queries) != 10 || responses != 10 {
+		t.Errorf("%d queries and %d responses of 100", len(queries), responses)
+	}
+}
+
+// readTaps reads the messages of one connection.
+func readTaps(l net.Listener, messages chan<- *dnstap.Message) error {
+	conn, err := l.Accept()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	frames, err := dnstap.NewReader(conn, &dnstap.ReaderOptions{Bidirectional: true, Timeout: server.Patience})
+	if err != nil {
+		return err
+	}
+	for d := dnstap.NewDecoder(frames, 1<<16); ; {
+		tap := new(dnstap.Dnstap)
+		if err := d.Decode(tap); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		messages <- tap.Message
 	}
 }
 

@@ -16,14 +16,15 @@ import (
 const keyRecord = "KEY 0 3 13 aRS/DcPWGQj2wVJydT8EcAVoC0kXn5pDVm2IMvDDPXeD32dsSKcmq8KNVzigjL4OXZTV+t/6w4X1gpNrZiC01g=="
 
 // L1 to L9, L13, L19, L20, L22 on real sockets, with leases of seconds.
-func TestUpdateLeases(t *testing.T) {
-	t.Parallel()
+func TestUpdateLeases(t *testing.T) { bothWays(t, testUpdateLeases) }
+
+func testUpdateLeases(t *testing.T, start starter) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "zone"), updateZone)
 	metrics := freePort(t)
 	host := &server.Key{Name: "h.hosts.example.org.", Algorithm: "hmac-sha256", Secret: secretTwo}
 	const common = " bind 127.0.0.1\n root %s\n authority {\n  file zone\n  store data\n  transfer net 127.0.0.1\n }\n"
-	s := server.StartOurs(t, fmt.Sprintf("example.org:%s {\n"+common+" keys {\n%s%s }\n update {\n  grant all.test zonesub\n  grant *.hosts.example.org selfsub\n  lease 3s 1s 60s\n  key_lease 9s 2s 9s\n"+
+	s := start(t, fmt.Sprintf("example.org:%s {\n"+common+" keys {\n%s%s }\n update {\n  grant all.test zonesub\n  grant *.hosts.example.org selfsub\n  lease 3s 1s 60s\n  key_lease 9s 2s 9s\n"+
 		"  lease required for *.hosts.example.org\n }\n prometheus 127.0.0.1:%d\n cache\n}\nexample.net:%s {\n"+common+" keys {\n%s }\n update {\n  grant all.test zonesub\n }\n}\n",
 		server.Port, dir, tsigLine(allKey), tsigLine(host), metrics, server.Port, dir, tsigLine(allKey)), "example.org", "example.net")
 	addr := s.Addr.String()

@@ -215,8 +215,9 @@ func load(ctx context.Context, t *testing.T, network string, s *server.Server, n
 
 // Fifty reloads while zones from a store and from a directory are asked for, and
 // change: no question is lost, and nothing piles up.
-func TestReloadsUnderLoad(t *testing.T) {
-	t.Parallel()
+func TestReloadsUnderLoad(t *testing.T) { bothWays(t, testReloadsUnderLoad) }
+
+func testReloadsUnderLoad(t *testing.T, start starter) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	zone := func(serial int) string { return fmt.Sprintf(zoneText, serial, "192.0.2.1") }
@@ -238,7 +239,7 @@ func TestReloadsUnderLoad(t *testing.T) {
  pprof 127.0.0.1:%d
 }
 `, server.Port, dir, freePort(t), debug)
-	s := server.StartOurs(t, corefile, "example.org", "one.example")
+	s := start(t, corefile, "example.org", "one.example")
 	for range 3 {
 		reloadWith(t, s, reloaded, reloadFailed)
 	}
@@ -309,8 +310,9 @@ func TestReloadsUnderLoad(t *testing.T) {
 
 // A reload that fails leaves what was: with a mistake in the Corefile, and when
 // all zones are loaded but a port is taken.
-func TestReloadFails(t *testing.T) {
-	t.Parallel()
+func TestReloadFails(t *testing.T) { bothWays(t, testReloadFails) }
+
+func testReloadFails(t *testing.T, start starter) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	zone := func(serial int) string { return fmt.Sprintf(zoneText, serial, "192.0.2.1") }
@@ -333,7 +335,7 @@ func TestReloadFails(t *testing.T) {
  pprof 127.0.0.1:%d
 }
 `, server.Port, dir, freePort(t), debug)
-	s := server.StartOurs(t, first, "example.org", "one.example")
+	s := start(t, first, "example.org", "one.example")
 	conf := filepath.Join(s.Dir, "Corefile")
 	text, err := os.ReadFile(conf)
 	if err != nil {

@@ -70,6 +70,8 @@ func TestSizeOverUDP(t *testing.T) {
 	write(t, filepath.Join(dir, "example.org.zone"), fmt.Sprintf(zoneText, 1, "192.0.2.1")+growingZone())
 	for _, c := range []struct{ name, lines, suffix string }{
 		{"authority alone", "", "example.org."},
+		{"fastpath", "", "example.org."},
+		{"fastpath and cache", "cache\n", "example.org."},
 		{"cache", "cache\n", "example.org."},
 		{"cache and more", "cache\nheader {\n response set ra\n}\nminimal\nloadbalance\nlog\nerrors\nnsid here\n", "example.org."},
 		{"rewrite and cache", "cache\nrewrite stop {\n name suffix example.net example.org answer auto\n}\n", "example.net."},
@@ -77,7 +79,11 @@ func TestSizeOverUDP(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			corefile := block(dir, c.lines+"authority example.org {\n file example.org.zone\n}")
-			s := server.StartOurs(t, strings.Replace(corefile, "example.org:", ".:", 1), "example.org")
+			start := server.StartOurs
+			if strings.HasPrefix(c.name, "fastpath") {
+				start = server.StartFast
+			}
+			s := start(t, strings.Replace(corefile, "example.org:", ".:", 1), "example.org")
 			for _, size := range []uint16{1232, 1400, 1480, 4096} {
 				whole := 0
 				for i := 1; i <= maxSets; i++ {

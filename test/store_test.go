@@ -16,14 +16,15 @@ import (
 
 // A server whose zones are in a store starts without their files, with all that
 // was in service and its history. An edit while it was down is one more change.
-func TestRestartWithoutTheZoneFile(t *testing.T) {
-	t.Parallel()
+func TestRestartWithoutTheZoneFile(t *testing.T) { bothWays(t, testRestartWithoutTheZoneFile) }
+
+func testRestartWithoutTheZoneFile(t *testing.T, start starter) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
 	zone := func(serial int) string { return fmt.Sprintf(zoneText, serial, fmt.Sprintf("192.0.2.%d", serial)) }
 	put(t, at("source.zone"), zone(1))
 	put(t, at("seed.zone"), zone(1))
-	s := server.StartOurs(t, fmt.Sprintf(`.:%s {
+	s := start(t, fmt.Sprintf(`.:%s {
  bind 127.0.0.1
  root %s
  authority example.org {
@@ -178,8 +179,9 @@ func TestStoresThatEndTheStart(t *testing.T) {
 }
 
 // Blocks that name one store have one live zone in it.
-func TestSharedStore(t *testing.T) {
-	t.Parallel()
+func TestSharedStore(t *testing.T) { bothWays(t, testSharedStore) }
+
+func testSharedStore(t *testing.T, start starter) {
 	server.Require(t, "kdig")
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -201,7 +203,7 @@ func TestSharedStore(t *testing.T) {
  }
 }
 `
-	s := server.StartOurs(t, fmt.Sprintf(".:%[1]s {\n prometheus 127.0.0.1:%[3]d"+both+"tls://.:%[4]d {\n tls %[2]s/cert.pem %[2]s/key.pem"+both, server.Port, dir, metrics, tls),
+	s := start(t, fmt.Sprintf(".:%[1]s {\n prometheus 127.0.0.1:%[3]d"+both+"tls://.:%[4]d {\n tls %[2]s/cert.pem %[2]s/key.pem"+both, server.Port, dir, metrics, tls),
 		"example.org", "example.net")
 	overTLS := func(zone string) uint32 {
 		t.Helper()

@@ -542,15 +542,16 @@ func TestStalledTransfers(t *testing.T) {
 
 // RFC 7314: the EXPIRE of the SOA record is told to those who ask for it with SOA, AXFR or IXFR, once, in all forms of the
 // answer, signed or not.
-func TestExpire(t *testing.T) {
-	t.Parallel()
+func TestExpire(t *testing.T) { bothWays(t, testExpire) }
+
+func testExpire(t *testing.T, start starter) {
 	dir := t.TempDir()
 	h := &history{path: filepath.Join(dir, "zone"), origin: "example.org."}
 	records := strings.TrimPrefix(bulk(1, 3000), fmt.Sprintf(zoneText, 1, "192.0.2.1"))
 	zone := func(serial int) string { return fmt.Sprintf(zoneText, serial, "192.0.2.1") + records }
 	write(t, h.path, zone(1))
 	lines := "authority {\nfile zone\ntransfer key a.test b.test\ntransfer net 127.0.0.1\n}\nkeys {\n" + tsigLine(keyA) + "}\ntsig {\nsecret b.test. " + secretTwo + "\n}\n"
-	s := server.StartOurs(t, block(dir, lines), "example.org")
+	s := start(t, block(dir, lines), "example.org")
 	h.own = &secondary.Client{Addr: s.Addr.String(), Zone: "example.org."}
 	h.edit(t, zone(2))
 

@@ -143,11 +143,12 @@ func updateOneOfTwoBlocks(t *testing.T, first bool) {
 
 // SIGUSR1 while clients update: each request is answered, maybe at the second try, and
 // what was acknowledged is there, once.
-func TestUpdateReload(t *testing.T) {
-	t.Parallel()
+func TestUpdateReload(t *testing.T) { bothWays(t, testUpdateReload) }
+
+func testUpdateReload(t *testing.T, start starter) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "example.org.zone"), updateZone)
-	s := server.StartOurs(t, updatable(dir, ""), "example.org")
+	s := start(t, updatable(dir, ""), "example.org")
 	addr := s.Addr.String()
 	// exchange sends the same octets until they are answered: those of UDP are lost
 	// with the socket that they came to, connections are closed.

@@ -375,8 +375,9 @@ var updateCases = []struct {
 
 // U1 to U34, U36, U42, U46: what the protocol demands, over UDP and TCP, each case in
 // a zone of its own. A refusal says why in an extended error, and changes nothing.
-func TestUpdate(t *testing.T) {
-	t.Parallel()
+func TestUpdate(t *testing.T) { bothWays(t, testUpdate) }
+
+func testUpdate(t *testing.T, start starter) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "zone"), updateZone)
 	networks := []string{"udp", "tcp"}
@@ -388,7 +389,7 @@ func TestUpdate(t *testing.T) {
 	}
 	zones = append(zones, "many.test.")
 	metrics := freePort(t)
-	s := server.StartOurs(t, fmt.Sprintf(`test:%s {
+	s := start(t, fmt.Sprintf(`test:%s {
  bind 127.0.0.1
  root %s
  keys {

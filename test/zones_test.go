@@ -15,11 +15,12 @@ import (
 )
 
 // Keys of a server block that are spelled as the server spells names are served, however odd.
-func TestOddKeys(t *testing.T) {
-	t.Parallel()
+func TestOddKeys(t *testing.T) { bothWays(t, testOddKeys) }
+
+func testOddKeys(t *testing.T, start starter) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "zone"), fmt.Sprintf(zoneText, 1, "192.0.2.1"))
-	s := server.StartOurs(t, fmt.Sprintf(`example.org:%[1]s "a\ b.example:%[1]s" B\.c.example:%[1]s \195\188.example:%[1]s 0/26.2.0.192.in-addr.arpa:%[1]s 2001:db8::/32:%[1]s {
+	s := start(t, fmt.Sprintf(`example.org:%[1]s "a\ b.example:%[1]s" B\.c.example:%[1]s \195\188.example:%[1]s 0/26.2.0.192.in-addr.arpa:%[1]s 2001:db8::/32:%[1]s {
 	bind 127.0.0.1
 	authority {
 		file %[2]s/zone

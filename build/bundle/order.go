@@ -44,9 +44,9 @@ var places = []place{
 	},
 	{
 		directive: "fastpath",
-		before:    "update",
-		reason: "In the chain it does nothing. It is set up behind shed, so that it sees who else has taken the sockets, and in front of " +
-			"authority, which answers for it.",
+		before:    "prometheus",
+		reason: "In the chain it does nothing. It is set up behind shed, so that it sees who else has taken the sockets, and stands in front of " +
+			"prometheus, which names the plugin behind it as the one that has responded.",
 	},
 }
 

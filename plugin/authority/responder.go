@@ -39,13 +39,13 @@ func (r *responder) respond(dst []byte, q *wire.Question, options []byte) ([]byt
 	t.pins = t.pins[:0] // cleared at the end: a socket that nobody asks keeps no old version
 	t.fold(q.Name)
 	z := r.match(t.folded, q.Type)
-	if z == nil || t.pin(z) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
+	if z == nil {
+		return r.foreign(dst, q, options), zone.Account{}
+	}
+	if t.pin(z) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
 		return nil, zone.Account{}
 	}
 	limit := q.UDPLimit()
-	if r.shape.Limit > 0 {
-		limit = min(limit, max(r.shape.Limit, wire.MinUDP))
-	}
 	cache, version := r.shape.Cache, t.pin(z).ID()
 	if q.ZoneVersion {
 		cache = nil
@@ -87,6 +87,17 @@ func (r *responder) respond(dst []byte, q *wire.Question, options []byte) ([]byt
 	}
 	clear(t.pins)
 	return msg, account
+}
+
+// foreign refuses what is about no zone of the block, if nobody is behind us.
+func (r *responder) foreign(dst []byte, q *wire.Question, options []byte) []byte {
+	if r.Next != nil || !r.shape.Refuse {
+		return nil
+	}
+	r.listener.refused(notOurs.reason)
+	code := [...]byte{byte(notOurs.code >> 8), byte(notOurs.code)}
+	r.options = wire.AppendOption(append(r.options[:0], options...), wire.OptionEDE, code[:])
+	return wire.AppendError(dst, q, notOurs.rcode, r.options)
 }
 
 // reshape does to a positive answer what other plugins would.

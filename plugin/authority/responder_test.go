@@ -29,6 +29,8 @@ func FuzzResponder(f *testing.F) {
 		query("out.example.org.", dns.TypeAAAA, edns(1232, subnet(1, 20, 0, "198.51.255.0"))),
 		query("deep.example.org.", dns.TypeDS, edns(4096, &dns.EDNS0_NSID{Code: dns.EDNS0NSID})),
 		query("a\\000b.w.example.org.", dns.TypeTXT),
+		query("example.com.", dns.TypeDS),
+		query("www.example.com.", dns.TypeA, edns(4096, subnet(1, 20, 0, "198.51.255.0"))),
 	} {
 		packed, err := req.Pack()
 		if err != nil {
@@ -37,7 +39,7 @@ func FuzzResponder(f *testing.F) {
 		f.Add(packed)
 	}
 	h := newTestAuthority(f, nil, "fallthrough", "example.net", "child.example.org")
-	respond, cached := h.Responder(nil, wire.Shape{}), h.Responder(nil, wire.Shape{Cache: wire.NewCache()})
+	respond, cached := h.Responder(nil, wire.Shape{Refuse: true}), h.Responder(nil, wire.Shape{Refuse: true, Cache: wire.NewCache()})
 	f.Fuzz(func(t *testing.T, msg []byte) {
 		var q wire.Question
 		if wire.ParseQuestion(msg, &q) != wire.Plain || q.ZoneVersion {
@@ -97,7 +99,7 @@ func questions(t testing.TB, reqs ...*dns.Msg) []wire.Question {
 }
 
 func benchQuestions(t testing.TB) map[string]wire.Question {
-	names := []string{"A", "alias", "MX", "TXT", "nodata", "nxdomain", "referral"}
+	names := []string{"A", "alias", "MX", "TXT", "nodata", "nxdomain", "referral", "refused"}
 	list := questions(t,
 		query("h77.example.org.", dns.TypeA, edns(1232)),
 		query("a77.example.org.", dns.TypeA, edns(1232)),
@@ -105,7 +107,8 @@ func benchQuestions(t testing.TB) map[string]wire.Question {
 		query("t77.example.org.", dns.TypeTXT, edns(1232)),
 		query("h77.example.org.", dns.TypeTXT, edns(1232)),
 		query("nope.example.org.", dns.TypeA, edns(1232)),
-		query("www.d77.example.org.", dns.TypeA, edns(1232)))
+		query("www.d77.example.org.", dns.TypeA, edns(1232)),
+		query("www.example.com.", dns.TypeA, edns(1232)))
 	m := make(map[string]wire.Question)
 	for i, n := range names {
 		m[n] = list[i]
@@ -122,7 +125,7 @@ func benchAuthority(t testing.TB) *Authority {
 func TestResponderDoesNotAllocate(t *testing.T) {
 	h := benchAuthority(t)
 	buf := make([]byte, 0, wire.MaxUDP)
-	for _, shape := range []wire.Shape{{}, {Rotate: true}, {Cache: wire.NewCache()}} {
+	for _, shape := range []wire.Shape{{Refuse: true}, {Rotate: true}, {Cache: wire.NewCache()}} {
 		respond := h.Responder(nil, shape)
 		for name, q := range benchQuestions(t) {
 			if n := testing.AllocsPerRun(1000, func() { respond(buf, &q, nil) }); n > 0 && !raceDetector {
@@ -176,7 +179,7 @@ func BenchmarkResponder(b *testing.B) {
 	h := benchAuthority(b)
 	buf := make([]byte, 0, wire.MaxUDP)
 	for way, cache := range map[string]*wire.Cache{"lookup": nil, "cache": wire.NewCache()} {
-		respond := h.Responder(nil, wire.Shape{Cache: cache})
+		respond := h.Responder(nil, wire.Shape{Refuse: true, Cache: cache})
 		for name, q := range benchQuestions(b) {
 			b.Run(name+"/"+way, func(b *testing.B) {
 				for b.Loop() {

@@ -3,8 +3,6 @@ package authority
 import (
 	"errors"
 	"fmt"
-	"net"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -43,7 +41,7 @@ func blockZones(c *caddy.Controller) ([]dnsname.Name, error) {
 // server compares the text of keys with the names of questions as the DNS
 // library spells them: a key in any other spelling gets no queries.
 func keyZone(host string) (dnsname.Name, error) {
-	if err := checkZone(host); err != nil && !errors.Is(err, errSpace) {
+	if err := dnsname.CheckHost(host); err != nil && !errors.Is(err, dnsname.ErrSpace) {
 		return "", err
 	}
 	n, err := dnsname.Parse(plugin.Name(host).Normalize(), dnsname.Root)
@@ -57,7 +55,7 @@ func keyZone(host string) (dnsname.Name, error) {
 	}
 	switch {
 	case strings.Contains(spelled, ","):
-		return "", errComma
+		return "", dnsname.ErrComma
 	case spelled != plugin.Name(host).Normalize():
 		return "", fmt.Errorf("no query matches this spelling: write %s", quoted(spelled))
 	}
@@ -77,7 +75,7 @@ func quoted(name string) string {
 func argZones(c *caddy.Controller, args []string) ([]dnsname.Name, error) {
 	var origins []dnsname.Name
 	for _, arg := range args {
-		if err := checkArg(arg); err != nil {
+		if err := dnsname.CheckZone(arg); err != nil {
 			return nil, c.Errf("zone %q: %v", arg, err)
 		}
 		normal := plugin.Host(arg).NormalizeExact()
@@ -95,62 +93,5 @@ func argZones(c *caddy.Controller, args []string) ([]dnsname.Name, error) {
 	return origins, nil
 }
 
-// What is wrong with the text of a zone.
-var (
-	errIDN     = errors.New("write it in ASCII, as the DNS has it: labels of other letters in the form xn--")
-	errSpace   = errors.New(`put separate zones into separate words; a space in a name is \032`)
-	errComma   = errors.New(`put a space between zones; a comma in a name is \044, and such a name cannot be a server block key`)
-	errAddress = errors.New("an address is not a zone: write a network, with the length of its prefix")
-	errNetwork = errors.New("not a network: want an address and the length of a prefix that it can have")
-	errHost    = errors.New("want a name alone: scheme and port belong to the key of the server block")
-)
-
 // scheme ends the scheme of a server block key.
 const scheme = "://"
-
-var portAtEnd = regexp.MustCompile(`[^\\]:[0-9]+\.?$`)
-
-// checkArg tells what is wrong with the text of a zone, or of a network in CIDR
-// notation, beyond the rules of names: what would be taken for a name that
-// nobody means.
-func checkArg(s string) error {
-	if net.ParseIP(s) == nil && portAtEnd.MatchString(s) {
-		return errHost
-	}
-	return checkZone(s)
-}
-
-// checkZone is checkArg for what may have had a scheme and a port.
-func checkZone(s string) error {
-	if _, _, err := net.ParseCIDR(s); err == nil {
-		return nil
-	}
-	if strings.Contains(s, scheme) {
-		return errHost
-	}
-	s = strings.TrimSuffix(s, ".")
-	if net.ParseIP(s) != nil {
-		return errAddress
-	}
-	slash := false // in the last label
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c >= 0x80:
-			return errIDN
-		case c <= ' ':
-			return errSpace
-		case c == ',':
-			return errComma
-		case c == '.':
-			slash = false
-		case c == '/':
-			slash = true
-		case c == '\\':
-			i++
-		}
-	}
-	if slash {
-		return errNetwork
-	}
-	return nil
-}

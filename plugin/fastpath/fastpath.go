@@ -71,6 +71,7 @@ type chain struct {
 	*block
 	answerer
 	shape  wire.Shape
+	limit  uint16   // a greater size that a client takes is brought down to it by the plugin bufsize; 0: to none
 	any    bool     // queries for ANY are answered by the plugin any
 	nsid   bool     // those that ask for NSID by the plugin nsid
 	paths  []string // zones of autopath
@@ -92,7 +93,7 @@ func fit(config *dnsserver.Config) (*chain, error) {
 	if len(config.FilterFuncs) > 0 {
 		return nil, errors.New("the plugin view is in the server block")
 	}
-	c := &chain{block: own.block}
+	c := &chain{block: own.block, shape: wire.Shape{Refuse: true}}
 	for _, h := range config.Handlers() {
 		if a, ok := h.(answerer); ok {
 			c.answerer = a
@@ -105,7 +106,7 @@ func fit(config *dnsserver.Config) (*chain, error) {
 		}
 		switch p := h.(type) {
 		case bufsize.Bufsize:
-			c.shape.Limit = p.Size
+			c.limit = uint16(p.Size)
 		case *tsig.TSIGServer:
 			if requires(p) {
 				return nil, errors.New("the plugin tsig wants queries to be signed")
@@ -118,6 +119,8 @@ func fit(config *dnsserver.Config) (*chain, error) {
 			c.any = true
 		case "nsid":
 			c.nsid = true
+		case "cache":
+			c.shape.Refuse = false // it takes the extended error away
 		case "minimal":
 			c.shape.Minimal = true
 		case "loadbalance":

@@ -2,6 +2,7 @@ package fastpath
 
 import (
 	"errors"
+	"maps"
 	"net"
 	"reflect"
 	"strings"
@@ -51,6 +52,7 @@ func TestFields(t *testing.T) {
 		}
 	}
 	zones := []*dnsserver.Config{{Zone: "example.org."}, {Zone: "example.net."}}
+	zones[1].AllowOpcode(dns.OpcodeStatus)
 	s, err := dnsserver.NewServer("dns://:53", zones)
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +60,9 @@ func TestFields(t *testing.T) {
 	blocks, err := blocksOf(s)
 	if err != nil || len(blocks) != 2 || blocks["example.org."][0] != zones[0] || blocks["example.net."][0] != zones[1] {
 		t.Errorf("%v, %v", blocks, err)
+	}
+	if opcodes, err := opcodesOf(s); err != nil || !maps.Equal(opcodes, map[int]struct{}{dns.OpcodeStatus: {}}) {
+		t.Errorf("%v, %v", opcodes, err)
 	}
 }
 
@@ -91,22 +96,31 @@ func TestFind(t *testing.T) {
 	l := &loop{lanes: map[dnsname.Name]*work{
 		dnsname.MustParse("example.org."): a, dnsname.MustParse("sub.example.org."): nil, dnsname.MustParse("a.sub.example.org."): b,
 	}}
-	for name, want := range map[string]*work{
-		"example.org.": a, "WWW.Example.ORG.": a, "sub.example.org.": nil, "www.sub.example.org.": nil, "x.A.sub.example.org.": b,
-		"example.net.": nil, ".": nil, "org.": nil,
+	type lane struct {
+		*work
+		known bool
+	}
+	for name, want := range map[string]lane{
+		"example.org.": {a, true}, "WWW.Example.ORG.": {a, true}, "a.sub.example.org.": {b, true}, "x.A.sub.example.org.": {b, true},
+		"sub.example.org.": {nil, true}, "www.sub.example.org.": {nil, true}, "example.net.": {}, ".": {}, "org.": {},
 	} {
 		q := &wire.Question{Name: dnsname.MustParse(name), Type: dns.TypeA}
-		if got := l.find(q); got != want {
-			t.Errorf("%s: %p, want %p", name, got, want)
+		if w, known := l.find(q); w != want.work || known != want.known {
+			t.Errorf("%s: %p, %t, want %v", name, w, known, want)
 		}
-		if q.Type = dns.TypeDS; l.find(q) != nil {
-			t.Errorf("%s DS is not for the chain", name)
+		q.Type = dns.TypeDS
+		if w, known := l.find(q); w != nil || known != want.known {
+			t.Errorf("%s DS: %p, %t", name, w, known)
 		}
+	}
+	l.lanes[dnsname.Root] = nil
+	if w, known := l.find(&wire.Question{Name: dnsname.MustParse("example.net."), Type: dns.TypeA}); w != nil || !known {
+		t.Errorf("with a block for the root: %p, %t", w, known)
 	}
 	l.only, l.zone = a, dnsname.MustParse("example.org.")
 	for name, want := range map[string]*work{"Example.org.": a, "a.b.example.org.": a, "org.": nil, "xexample.org.": nil} {
-		if got := l.find(&wire.Question{Name: dnsname.MustParse(name), Type: dns.TypeDS}); got != want {
-			t.Errorf("%s: %p, want %p", name, got, want)
+		if got, known := l.find(&wire.Question{Name: dnsname.MustParse(name), Type: dns.TypeDS}); got != want || known != (want != nil) {
+			t.Errorf("%s: %p, %t, want %p", name, got, known, want)
 		}
 	}
 }

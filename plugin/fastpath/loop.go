@@ -21,27 +21,28 @@ import (
 
 // loop reads one socket.
 type loop struct {
-	in     *instance
-	server *dnsserver.Server
-	conn   *net.UDPConn
-	socket *udp.Socket
-	lanes  map[dnsname.Name]*work // nil for zones that go through the chain
-	only   *work                  // there is no other zone; else nil
-	zone   dnsname.Name           // of only
-	chain  *chainServer
-	meter  loopMeter
-	timed  bool // a lane has a meter
+	in      *instance
+	server  *dnsserver.Server
+	conn    *net.UDPConn
+	socket  *udp.Socket
+	lanes   map[dnsname.Name]*work // nil for zones that go through the chain
+	only    *work                  // there is no other zone; else nil
+	zone    dnsname.Name           // of only
+	opcodes map[int]struct{}       // that plugins have asked for
+	chain   *chainServer
+	meter   loopMeter
+	foreign *series // of queries about zones of no server block; nil before the first
 
 	slow []packet // for the chain, at most maxWaiting
 
 	query  wire.Question
 	folded [dnsname.MaxLen]byte
 
-	// Of the batch, if timed.
+	// Of the batch; answers that are not counted are not among them.
 	answers int
 	batches int // since the metrics were brought up to date
 	began   time.Time
-	series  [udp.BatchSize]*series // of the answers; nil without the plugin prometheus
+	series  [udp.BatchSize]*series // of the answers
 
 	done chan struct{}
 }
@@ -52,11 +53,15 @@ const flushAfter = 256
 
 // newLoop prepares to serve a socket.
 func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*loop, error) {
+	opcodes, err := opcodesOf(s)
+	if err != nil {
+		return nil, err
+	}
 	socket, err := udp.Open(conn)
 	if err != nil {
 		return nil, err
 	}
-	l := &loop{in: in, server: s, conn: conn, socket: socket, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
+	l := &loop{in: in, server: s, conn: conn, socket: socket, opcodes: opcodes, meter: newLoopMeter(s.Addr), done: make(chan struct{})}
 	ls.newWork(s, l)
 	return l, nil
 }
@@ -82,7 +87,6 @@ func (ls lanes) newWork(s *dnsserver.Server, l *loop) {
 		shape.Cache = cache
 		w := &work{lane: lane, respond: lane.Responder(s, shape), meter: newMeter(s, lane)}
 		l.lanes[n] = w
-		l.timed = l.timed || w.meter != nil
 		if len(ls) == 1 {
 			l.only, l.zone = w, n
 		}
@@ -92,26 +96,27 @@ func (ls lanes) newWork(s *dnsserver.Server, l *loop) {
 // view gives b as a name without copying; b must not change while it is used.
 func view(b []byte) dnsname.Name { return dnsname.Name(unsafe.String(unsafe.SliceData(b), len(b))) }
 
-// find gives the lane of a query, or nil: that of the longest zone of a server
-// block that the name is in, as the server has it. DS is for the chain where zones
-// lie within each other.
-func (l *loop) find(q *wire.Question) *work {
+// find gives the lane of a query, or nil for the chain: that of the longest zone of
+// a server block that the name is in, as the server has it. DS is for the chain
+// where zones lie within each other. known is false if there is no such zone.
+func (l *loop) find(q *wire.Question) (w *work, known bool) {
 	folded := dnsname.AppendFold(l.folded[:0], q.Name)
 	name := view(folded)
 	if l.only != nil {
 		if name.IsBelow(l.zone) {
-			return l.only
+			return l.only, true
 		}
-		return nil
-	}
-	if q.Type == dns.TypeDS {
-		return nil
+		return nil, false
 	}
 	for n := name; ; n = n.Parent() {
-		if w, ok := l.lanes[n]; ok || len(n) <= 1 {
-			return w
+		if w, known = l.lanes[n]; known || len(n) <= 1 {
+			break
 		}
 	}
+	if q.Type == dns.TypeDS {
+		w = nil
+	}
+	return w, known
 }
 
 // Answer implements udp.Handler. As in the chain, a panic costs one response.
@@ -137,37 +142,59 @@ func (l *loop) answer(dst []byte, p *udp.Packet) []byte {
 		l.handOn(p, false)
 		return nil
 	}
-	w := l.find(q)
-	if w == nil || w.slow(q) {
-		l.handOn(p, false)
+	response, s, logged := l.respond(dst, q)
+	if response == nil {
+		l.handOn(p, logged)
 		return nil
+	}
+	l.meter.fast++
+	if s != nil {
+		s.count(q, p.IsIPv6(), p.Data, response)
+		if l.answers == 0 {
+			l.began = time.Now()
+		}
+		l.series[l.answers] = s
+		l.answers++
+	}
+	return response
+}
+
+// respond appends the response to a plain query and tells where it is counted, nil
+// for nowhere. It gives nil for what the chain has to answer, and whether that is
+// to be logged.
+func (l *loop) respond(dst []byte, q *wire.Question) (response []byte, s *series, logged bool) {
+	w, known := l.find(q)
+	if !known {
+		return l.refuse(dst, q)
+	}
+	if w == nil || w.slow(q) {
+		return nil, nil, false
 	}
 	if w.sample > 0 {
 		if w.plain++; w.plain >= w.sample {
 			w.plain = 0
-			l.handOn(p, !w.logged)
-			return nil
+			return nil, nil, !w.logged
 		}
 	}
-	response, _ := w.respond(dst, q, nil)
-	if response == nil {
-		l.handOn(p, false)
-		return nil
+	if w.limit > 0 {
+		q.UDPSize = min(q.UDPSize, w.limit)
 	}
-	l.meter.fast++
-	if l.timed {
-		if l.answers == 0 {
-			l.began = time.Now()
-		}
-		l.series[l.answers] = nil
-		if w.meter != nil {
-			s := w.meter.of(q)
-			s.count(q, p.IsIPv6(), p.Data, response)
-			l.series[l.answers] = s
-		}
-		l.answers++
+	if response, _ = w.respond(dst, q, nil); response != nil && w.meter != nil {
+		s = w.meter.of(q)
 	}
-	return response
+	return response, s, false
+}
+
+// refuse responds to a query about a zone of no server block as the server does, but
+// for those whose EDNS flags it would repeat.
+func (l *loop) refuse(dst []byte, q *wire.Question) (response []byte, s *series, logged bool) {
+	if q.CO || q.Reserved {
+		return nil, nil, false
+	}
+	if l.foreign == nil {
+		l.foreign = newSeries(l.server.Addr, vars.Dropped, "")
+	}
+	return wire.AppendError(dst, q, dns.RcodeRefused, nil), l.foreign, false
 }
 
 // Sent implements udp.Handler.
@@ -175,9 +202,7 @@ func (l *loop) Sent(int) {
 	if l.answers > 0 {
 		took := time.Since(l.began).Seconds()
 		for _, s := range l.series[:l.answers] {
-			if s != nil {
-				s.duration.Observe(took)
-			}
+			s.duration.Observe(took)
 		}
 		l.answers = 0
 	}
@@ -221,7 +246,7 @@ func (l *loop) handOn(p *udp.Packet, sampled bool) {
 // run serves the socket until end is called; then the socket is closed.
 func (l *loop) run() {
 	defer close(l.done)
-	l.chain = newChainServer(l.server, l.conn)
+	l.chain = newChainServer(l.server, l.conn, l.opcodes)
 	err := l.socket.Serve(l)
 	if !l.inherited() {
 		err = errors.Join(err, l.socket.Leave(l))

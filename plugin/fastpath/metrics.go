@@ -55,7 +55,8 @@ type meter struct {
 	others map[string]*series
 }
 
-// series is the metrics of one zone; those with more labels are made when they
+// series is the metrics of one zone; writer is what is called the plugin that wrote
+// the response. Those with more labels are made when they
 // are needed first.
 type series struct {
 	server, zone, writer             string
@@ -85,10 +86,9 @@ func newMeter(s *dnsserver.Server, l *lane) *meter {
 	return m
 }
 
-func (m *meter) newSeries(zone string) *series {
-	server := m.server
+func newSeries(server, zone, writer string) *series {
 	return &series{
-		server: server, zone: zone, writer: m.writer,
+		server: server, zone: zone, writer: writer,
 		duration:    vars.RequestDuration.WithLabelValues(server, zone, ""),
 		requestSize: vars.RequestSize.WithLabelValues(server, zone, "", "udp"),
 		replySize:   vars.ResponseSize.WithLabelValues(server, zone, "", "udp"),
@@ -100,13 +100,13 @@ func (m *meter) of(q *wire.Question) *series {
 	if m.deeper != nil {
 		if z := plugin.Zones(m.deeper).Matches(strings.ToLower(q.Name.String())); z != "" {
 			if m.others[z] == nil {
-				m.others[z] = m.newSeries(z)
+				m.others[z] = newSeries(m.server, z, m.writer)
 			}
 			return m.others[z]
 		}
 	}
 	if m.here == nil {
-		m.here = m.newSeries(m.zone)
+		m.here = newSeries(m.server, m.zone, m.writer)
 	}
 	return m.here
 }

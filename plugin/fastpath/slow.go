@@ -98,13 +98,13 @@ type chainServer struct {
 	ended chan struct{}
 }
 
-func newChainServer(s *dnsserver.Server, conn *net.UDPConn) *chainServer {
+func newChainServer(s *dnsserver.Server, conn *net.UDPConn, opcodes map[int]struct{}) *chainServer {
 	c := &chainServer{
 		conn:  &virtualConn{conn: conn, waiting: make(chan packet), closed: make(chan struct{})},
 		ended: make(chan struct{}),
 	}
 	c.dns = &dns.Server{
-		PacketConn: c.conn, Net: "udp", UDPSize: udp.MaxPacket, TsigSecret: s.TsigSecret, MsgAcceptFunc: accept,
+		PacketConn: c.conn, Net: "udp", UDPSize: udp.MaxPacket, TsigSecret: s.TsigSecret, MsgAcceptFunc: acceptor(opcodes),
 		Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) { serveChain(s, w, r) }),
 	}
 	started := make(chan struct{})
@@ -132,18 +132,22 @@ func (c *chainServer) end() {
 	<-c.ended
 }
 
-// accept lets pass what the library does, and updates, which authority takes at each
-// address that is served here. Other opcodes that a plugin has asked for are not
-// among them.
-func accept(h dns.Header) dns.MsgAcceptAction {
-	action := dns.DefaultMsgAcceptFunc(h)
-	if action != dns.MsgRejectNotImplemented || h.Bits>>11&0xf != dns.OpcodeUpdate {
-		return action
+// acceptor lets pass what the sockets of the server do: what the library does, and
+// the opcodes that a plugin has asked for, with one question.
+func acceptor(opcodes map[int]struct{}) dns.MsgAcceptFunc {
+	return func(h dns.Header) dns.MsgAcceptAction {
+		action := dns.DefaultMsgAcceptFunc(h)
+		if action != dns.MsgRejectNotImplemented {
+			return action
+		}
+		if _, ok := opcodes[int(h.Bits>>11&0xf)]; !ok {
+			return action
+		}
+		if h.Qdcount != 1 {
+			return dns.MsgReject
+		}
+		return dns.MsgAccept
 	}
-	if h.Qdcount != 1 {
-		return dns.MsgReject
-	}
-	return dns.MsgAccept
 }
 
 // writer shows plugins the address as the sockets of the server do.

@@ -96,6 +96,20 @@ func blocksOf(s *dnsserver.Server) (map[string][]*dnsserver.Config, error) {
 	return blocks, nil
 }
 
+// opcodesOf gives the opcodes besides QUERY and NOTIFY that plugins of a server have
+// asked for.
+func opcodesOf(s *dnsserver.Server) (map[int]struct{}, error) {
+	v := reflect.ValueOf(s).Elem().FieldByName("allowedOpcodes")
+	if !v.IsValid() || v.Type() != reflect.TypeFor[map[int]struct{}]() {
+		return nil, errServer
+	}
+	opcodes := make(map[int]struct{}, v.Len())
+	for _, o := range v.MapKeys() {
+		opcodes[int(o.Int())] = struct{}{}
+	}
+	return opcodes, nil
+}
+
 // connOf gives the socket that caddy has paired with a server.
 func connOf(i *caddy.Instance, s *dnsserver.Server) (*net.UDPConn, error) {
 	for server, packet := range pairs(i) {

@@ -45,6 +45,9 @@ func parse(c *caddy.Controller) (*block, error) {
 		b = &block{place: place(c), leases: leases{records: recordTerm, keys: keyTerm}}
 		args := c.RemainingArgs()
 		for _, arg := range args { // what comes below leaves out those that are no zones
+			if err := dnsname.CheckZone(arg); err != nil {
+				return nil, c.Errf("zone %q: %v", arg, err)
+			}
 			if len(plugin.Host(arg).NormalizeExact()) == 0 {
 				return nil, c.Errf("%q is not a zone", arg)
 			}

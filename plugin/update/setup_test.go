@@ -122,6 +122,9 @@ func TestParseErrors(t *testing.T) {
 		{"lease required for nobody", inBraces("lease required for"), at3 + `lease: want "lease required for IDENTITY"`},
 		{"lease required for two", inBraces("lease required for a.example.org b.example.org"), at3 + `lease: unexpected "b.example.org"`},
 		{"lease required for no network", inBraces("lease required for net lan"), at3 + `lease: net: "lan" is not a network`},
+		{"a prefix too long", "update 10.0.0.0/99 {\n" + granted1 + "}", at1 + `zone "10.0.0.0/99": not a network`},
+		{"a port", "update example.org:53 {\n" + granted1 + "}", at1 + `zone "example.org:53": want a name alone`},
+		{"an address", "update example.org 192.0.2.1 {\n" + granted1 + "}", at1 + `zone "192.0.2.1": an address is not a zone`},
 		{"a zone that is none", "update example.org a..b {\n" + granted1 + "}", at1 + `"a..b" is not a zone`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

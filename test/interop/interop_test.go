@@ -44,35 +44,52 @@ func zoneSets(t *testing.T) []zoneSet {
 	return []zoneSet{tricky, root}
 }
 
-// startAll starts ours and, in the order of [all], the peers.
-func startAll(t *testing.T, zones []server.Zone) (ours *server.Server, peers []*server.Server) {
+// ways is how ours answers, in the order in which its servers are kept.
+var ways = []string{"the chain", "the fast path"}
+
+// startOurs starts ours, one server for each of [ways].
+func startOurs(t *testing.T, zones []server.Zone) []*server.Server {
 	t.Helper()
-	server.Require(t, "named", "knotd", "nsd")
-	var origins []string
-	for _, z := range zones {
-		origins = append(origins, z.Origin)
-	}
-	peers = []*server.Server{server.StartNamed(t, zones), server.StartKnotd(t, zones), server.StartNSD(t, zones)}
-	return server.StartOurs(t, server.Corefile(t, zones), origins...), peers
+	corefile := server.Corefile(t, zones)
+	return []*server.Server{server.StartOurs(t, corefile, origins(zones)...), server.StartFast(t, corefile, origins(zones)...)}
 }
 
-// TestAnswers asks ours and the peers the same questions and compares the replies.
+func origins(zones []server.Zone) (names []string) {
+	for _, z := range zones {
+		names = append(names, z.Origin)
+	}
+	return names
+}
+
+// startPeers starts the peers, in the order of [all].
+func startPeers(t *testing.T, zones []server.Zone) []*server.Server {
+	t.Helper()
+	server.Require(t, "named", "knotd", "nsd")
+	return []*server.Server{server.StartNamed(t, zones), server.StartKnotd(t, zones), server.StartNSD(t, zones)}
+}
+
+// TestAnswers asks ours, both ways, and the peers the same questions and compares the replies.
 func TestAnswers(t *testing.T) {
 	began := time.Now()
 	run := tally{variants: map[*variant]int{}, kinds: map[string]int{}}
 	for _, set := range zoneSets(t) {
-		ours, peers := startAll(t, set.zones)
+		peers, ours := startPeers(t, set.zones), startOurs(t, set.zones)
+		before := fastAnswers(t, ours[1])
 		run.peers = fmt.Sprintf("%s, %s, %s", peers[0].Name, peers[1].Name, peers[2].Name)
 		for _, z := range set.zones {
 			run.compare(t, readContent(t, z, peers[0]), ours, peers)
 		}
-		ours.Stop()
-		for _, p := range peers {
-			p.Stop()
+		run.fast += fastAnswers(t, ours[1]) - before
+		for _, s := range slices.Concat(ours, peers) {
+			s.Stop()
 		}
 	}
-	t.Logf("interop: %d queries about %d zones compared with %s: %d differences, %d replies by %d accepted variants, %d questions sent again, %v",
-		run.queries, run.zones, run.peers, run.differences, run.accepted, len(run.variants), run.again, time.Since(began).Round(time.Second))
+	t.Logf("interop: %d queries about %d zones compared with %s: %d differences, %d replies by %d accepted variants, %d questions sent again, %v; "+
+		"the fast path has answered %d of %d over UDP", run.queries, run.zones, run.peers, run.differences, run.accepted, len(run.variants), run.again,
+		time.Since(began).Round(time.Second), run.fast, run.udp)
+	if run.fast < run.udp*9/10 {
+		t.Error("too few of them to show anything")
+	}
 	if run.queries < 3000 || run.zones < 8 {
 		t.Error("too few queries or zones to show anything")
 	}
@@ -86,20 +103,30 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+func fastAnswers(t *testing.T, s *server.Server) int {
+	t.Helper()
+	n, err := s.FastAnswers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // A tally sums up a run.
 type tally struct {
 	peers                                        string
 	queries, zones, differences, accepted, again int
+	udp, fast                                    int // queries over UDP, and those that the fast path has answered
 	shown                                        int
 	variants                                     map[*variant]int
 	kinds                                        map[string]int // of differences
 }
 
 // compare asks all servers everything about one zone.
-func (run *tally) compare(t *testing.T, zone *content, ours *server.Server, peers []*server.Server) {
+func (run *tally) compare(t *testing.T, zone *content, ours, peers []*server.Server) {
 	t.Helper()
 	queries := generate(zone)
-	servers := append([]*server.Server{ours}, peers...)
+	servers := slices.Concat(ours, peers)
 	got := make([][]reply, len(servers))
 	again := make([]int, len(servers))
 	errs := make([]error, len(servers))
@@ -116,23 +143,35 @@ func (run *tally) compare(t *testing.T, zone *content, ours *server.Server, peer
 	}
 	run.zones++
 	run.queries += len(queries)
+	theirs := got[len(ours):]
 	for i, q := range queries {
-		s := &situation{zone: zone, q: q, named: &got[1][i], knotd: &got[2][i], nsd: &got[3][i]}
-		wrong, used := s.judge(&got[0][i])
-		for _, v := range used {
-			run.variants[v]++
+		if q.mode.network == "udp" {
+			run.udp++
 		}
-		switch {
-		case len(wrong) > 0:
-			run.differences++
-			kind := zone.origin + " " + strings.Join(wrong, "; ")
-			if run.kinds[kind]++; run.kinds[kind] <= 2 && run.shown < shown {
-				run.shown++
-				t.Error(s.difference(&got[0][i], wrong))
-			}
-		case len(used) > 0:
-			run.accepted++
+		s := &situation{zone: zone, q: q, named: &theirs[0][i], knotd: &theirs[1][i], nsd: &theirs[2][i]}
+		for k := range ours {
+			run.judge(t, s, ways[k], &got[k][i])
 		}
+	}
+}
+
+// judge judges one reply of ours.
+func (run *tally) judge(t *testing.T, s *situation, way string, ours *reply) {
+	t.Helper()
+	wrong, used := s.judge(ours)
+	for _, v := range used {
+		run.variants[v]++
+	}
+	switch {
+	case len(wrong) > 0:
+		run.differences++
+		kind := fmt.Sprintf("%s by %s: %s", s.zone.origin, way, strings.Join(wrong, "; "))
+		if run.kinds[kind]++; run.kinds[kind] <= 2 && run.shown < shown {
+			run.shown++
+			t.Errorf("%s: %s", way, s.difference(ours, wrong))
+		}
+	case len(used) > 0:
+		run.accepted++
 	}
 }
 
@@ -172,7 +211,8 @@ func replies(s *server.Server, queries []query) ([]reply, int, error) {
 // TestTransfers compares what the servers hand out by AXFR.
 func TestTransfers(t *testing.T) {
 	for _, set := range zoneSets(t) {
-		ours, peers := startAll(t, set.zones)
+		peers := startPeers(t, set.zones)
+		ours := server.StartOurs(t, server.Corefile(t, set.zones), origins(set.zones)...)
 		for _, z := range set.zones {
 			have := canonical(transfer(t, z, ours))
 			for _, rr := range apart(asWritten(z, transfer(t, z, peers[0])), asWritten(z, transfer(t, z, ours))) {

@@ -45,6 +45,7 @@ type Server struct {
 	zones     []string // to wait for
 	ready     string   // in its log when it is ready; "": nothing to look for
 	logPath   string
+	fast      *fastPath               // nil unless StartFast has started it
 	process   atomic.Pointer[process] // the newest
 }
 
@@ -87,6 +88,9 @@ func (s *Server) Log() string {
 // Stop ends the process by SIGTERM, after a while by SIGKILL, and waits until it is gone. The test's cleanup calls it
 // too. It does nothing if the process is gone.
 func (s *Server) Stop() {
+	if s.State() == "" {
+		s.showFast()
+	}
 	p := s.process.Load()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails only when the process is gone
 	select {

@@ -74,7 +74,7 @@ func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, versi
 	b = append(b, s.data[n:n+int(s.records)]...)
 	counts := s.counts
 	if q.HasEDNS {
-		b = appendOPT(b, q, 0, options)
+		b = appendOPT(b, q, min(q.UDPSize, MaxUDP), 0, options)
 		counts[2]++
 	}
 	for i, n := range counts {

@@ -36,9 +36,9 @@ const (
 
 // AppendResponse appends the response to q that a decides to dst: the header
 // with ID, opcode, RD and CD of the query, AA and the response code of a, the
-// question as received, the sections, and an OPT record if the query had one,
-// with DO as in the query and the given options (AppendOption). dst must not
-// overlap with the memory of q or a.
+// question as received, the sections, and an OPT record if the query had one, with
+// MaxUDP or the size that the query says if that is smaller, DO as in the query and
+// the given options (AppendOption). dst must not overlap with the memory of q or a.
 //
 // The message has at most limit octets, which is taken for MinUDP or MaxMessage
 // if it is outside of them; for UDP use q.UDPLimit. What does not fit is left
@@ -89,7 +89,7 @@ func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit i
 	}
 	p.whole = ok
 	if q.HasEDNS {
-		b = appendOPT(b, q, 0, options)
+		b = appendOPT(b, q, min(q.UDPSize, MaxUDP), 0, options)
 		p.counts[additional]++
 	}
 	for i, n := range p.counts[answer:] {
@@ -100,9 +100,9 @@ func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit i
 
 // AppendError appends a response to q without records to dst: header, question
 // as far as there is one, and an OPT record if the query had one, with the upper
-// bits of rcode and the given options. It is for the outcomes that have an Rcode,
-// and for refusals and failures. AA is not set. Options that would make the
-// message larger than MinUDP are left out. Without EDNS there are no codes
+// bits of rcode, the size that the query says, as CoreDNS does, and the given
+// options. It is for refusals and failures. AA is not set. Options that would make
+// the message larger than MinUDP are left out. Without EDNS there are no codes
 // above 15: SERVFAIL stands for them (RFC 6891 §7). dst must not overlap with
 // the memory of q.
 func AppendError(dst []byte, q *Question, rcode int, options []byte) []byte {
@@ -112,7 +112,7 @@ func AppendError(dst []byte, q *Question, rcode int, options []byte) []byte {
 	start := len(dst)
 	b := appendHead(dst, q, FlagQR|q.Flags&(maskOpcode|FlagRD|FlagCD)|uint16(rcode&0xf))
 	if q.HasEDNS {
-		b = appendOPT(b, q, rcode>>4, fitting(options, MinUDP-(len(b)-start)))
+		b = appendOPT(b, q, q.UDPSize, rcode>>4, fitting(options, MinUDP-(len(b)-start)))
 		b[start+11] = 1
 	}
 	return b
@@ -141,14 +141,13 @@ func fitting(options []byte, room int) []byte {
 	return options
 }
 
-// appendOPT appends an OPT record (RFC 6891 §6.1.2): our size, or that of the query
-// if it is smaller, as CoreDNS does; version 0; DO as in the query (RFC 3225 §3).
-func appendOPT(b []byte, q *Question, extended int, options []byte) []byte {
+// appendOPT appends an OPT record (RFC 6891 §6.1.2) of version 0, with DO as in the
+// query (RFC 3225 §3).
+func appendOPT(b []byte, q *Question, size uint16, extended int, options []byte) []byte {
 	do := byte(0)
 	if q.DO {
 		do = doBit >> 8
 	}
-	size := min(q.UDPSize, MaxUDP)
 	b = append(b, 0, 0, byte(rrset.TypeOPT), byte(size>>8), byte(size), byte(extended), 0, do, 0,
 		byte(len(options)>>8), byte(len(options)))
 	return append(b, options...)

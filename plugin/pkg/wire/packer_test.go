@@ -179,6 +179,12 @@ func complete(t testing.TB, msg []byte, q *Question, a *zone.Answer) *dns.Msg {
 // checkHead checks what every response to q has.
 func checkHead(t testing.TB, m *dns.Msg, msg []byte, q *Question) {
 	t.Helper()
+	checkHeadAndSize(t, m, msg, q, min(q.UDPSize, MaxUDP))
+}
+
+// checkHeadAndSize is checkHead for another size in the OPT record.
+func checkHeadAndSize(t testing.TB, m *dns.Msg, msg []byte, q *Question, size uint16) {
+	t.Helper()
 	if m.Id != q.ID || !m.Response || m.RecursionAvailable || m.AuthenticatedData || m.Zero ||
 		m.Opcode != int(q.Flags>>11&0xf) || m.RecursionDesired != (q.Flags&FlagRD != 0) || m.CheckingDisabled != (q.Flags&FlagCD != 0) {
 		t.Errorf("header: %v", m.MsgHdr)
@@ -199,7 +205,7 @@ func checkHead(t testing.TB, m *dns.Msg, msg []byte, q *Question) {
 	case !q.HasEDNS && opts == 0:
 	case !q.HasEDNS || opts != 1:
 		t.Errorf("%d OPT records", opts)
-	case opt.UDPSize() != min(q.UDPSize, MaxUDP) || opt.Version() != 0 || opt.Do() != q.DO || opt.Z() != 0 || opt.Co() || opt.Hdr.Name != ".":
+	case opt.UDPSize() != size || opt.Version() != 0 || opt.Do() != q.DO || opt.Z() != 0 || opt.Co() || opt.Hdr.Name != ".":
 		t.Errorf("OPT: %v", opt)
 	}
 }
@@ -389,39 +395,36 @@ func TestAppendError(t *testing.T) {
 	cases := []struct {
 		name  string
 		msg   []byte
-		rcode int // if the outcome has none
+		rcode int
 		want  string
 	}{
-		{"NOTIMP has the opcode and no question", raw("1234 7900 0001 0000 0000 0000 00 0001 0001"), 0, "1234 f904 0000 0000 0000 0000"},
-		{"FORMERR without a question", raw("1234 0110 0002 0000 0000 0000 00 0001 0001"), 0, "1234 8111 0000 0000 0000 0000"},
-		{"FORMERR after the question", raw("1234 0100 0001 0000 0000 0001 016100 0001 0001 00 0029 04d0 00"), 0, "1234 8101 0001 0000 0000 0000 016100 0001 0001"},
+		{"NOTIMP has the opcode and no question", raw("1234 7900 0001 0000 0000 0000 00 0001 0001"), dns.RcodeNotImplemented, "1234 f904 0000 0000 0000 0000"},
+		{"FORMERR without a question", raw("1234 0110 0002 0000 0000 0000 00 0001 0001"), dns.RcodeFormatError, "1234 8111 0000 0000 0000 0000"},
+		{"FORMERR after the question", raw("1234 0100 0001 0000 0000 0001 016100 0001 0001 00 0029 04d0 00"), dns.RcodeFormatError, "1234 8101 0001 0000 0000 0000 016100 0001 0001"},
 		{
-			"FORMERR for two OPT", raw("1234 0100 0001 0000 0000 0002 016100 0001 0001 00 0029 1000 00000000 0000 00 0029 1000 00000000 0000"), 0,
-			"1234 8101 0001 0000 0000 0001 016100 0001 0001 00 0029 04d0 00000000 0000",
+			"FORMERR for two OPT", raw("1234 0100 0001 0000 0000 0002 016100 0001 0001 00 0029 1000 00000000 0000 00 0029 1000 00000000 0000"), dns.RcodeFormatError,
+			"1234 8101 0001 0000 0000 0001 016100 0001 0001 00 0029 1000 00000000 0000",
 		},
 		{
-			"BADVERS", raw("1234 0100 0001 0000 0000 0001 016100 0001 0001 00 0029 1000 0001c000 0000"), 0,
-			"1234 8100 0001 0000 0000 0001 016100 0001 0001 00 0029 04d0 01008000 0000",
+			"BADVERS", raw("1234 0100 0001 0000 0000 0001 016100 0001 0001 00 0029 1000 0001c000 0000"), dns.RcodeBadVers,
+			"1234 8100 0001 0000 0000 0001 016100 0001 0001 00 0029 1000 01008000 0000",
 		},
 		{"REFUSED", raw("1234 0000 0001 0000 0000 0000 016100 0001 0001"), dns.RcodeRefused, "1234 8005 0001 0000 0000 0000 016100 0001 0001"},
 		{
 			"BADCOOKIE", raw("1234 0000 0001 0000 0000 0001 016100 0001 0001 00 0029 1000 00000000 0000"), dns.RcodeBadCookie,
-			"1234 8007 0001 0000 0000 0001 016100 0001 0001 00 0029 04d0 01000000 0000",
+			"1234 8007 0001 0000 0000 0001 016100 0001 0001 00 0029 1000 01000000 0000",
 		},
 		{"BADCOOKIE cannot be said without EDNS", raw("1234 0000 0001 0000 0000 0000 016100 0001 0001"), dns.RcodeBadCookie, "1234 8002 0001 0000 0000 0000 016100 0001 0001"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			var q Question
-			rcode := ParseQuestion(c.msg, &q).Rcode()
-			if c.rcode != 0 {
-				rcode = c.rcode
-			}
-			got := AppendError([]byte("x"), &q, rcode, nil)
+			ParseQuestion(c.msg, &q)
+			got := AppendError([]byte("x"), &q, c.rcode, nil)
 			if want := append([]byte("x"), raw(c.want)...); !bytes.Equal(got, want) {
 				t.Errorf("got  %x\nwant %x", got, want)
 			}
-			checkHead(t, unpack(t, got[1:]), got[1:], &q)
+			checkHeadAndSize(t, unpack(t, got[1:]), got[1:], &q, q.UDPSize)
 		})
 	}
 }

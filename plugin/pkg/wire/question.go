@@ -49,21 +49,6 @@ func (o Outcome) String() string {
 	}
 }
 
-// Rcode gives the response code of FormErr, NotImp and BadVers; 0 for the
-// others, which have none yet.
-func (o Outcome) Rcode() int {
-	switch o {
-	case FormErr:
-		return rcodeFormErr
-	case NotImp:
-		return rcodeNotImplemented
-	case BadVers:
-		return rcodeBadVers
-	default:
-		return rcodeSuccess
-	}
-}
-
 // Question is what a query asks, and how. Name, Cookie and ClientSubnet share
 // the memory of the message they were parsed from: they are valid as long as
 // that is not changed, and an answer with owners from Name is, too.
@@ -75,11 +60,12 @@ type Question struct {
 	Type  uint16
 	Class uint16
 
-	HasEDNS bool   // there is an OPT record, and a response has one too
-	Version uint8  // of EDNS
-	UDPSize uint16 // octets the client takes over UDP, as it says
-	DO      bool   // the client wants DNSSEC records (RFC 3225)
-	CO      bool   // the client understands compact answers (RFC 9824 §5.1)
+	HasEDNS  bool   // there is an OPT record, and a response has one too
+	Version  uint8  // of EDNS
+	UDPSize  uint16 // octets the client takes over UDP, as it says
+	DO       bool   // the client wants DNSSEC records (RFC 3225)
+	CO       bool   // the client understands compact answers (RFC 9824 §5.1)
+	Reserved bool   // EDNS flags without a meaning are set (RFC 6891 §6.1.4)
 
 	NSID         bool   // the client asks for the server's name (RFC 5001 §2.1)
 	ZoneVersion  bool   // the client asks for the zone's version (RFC 9660 §3.1)
@@ -212,7 +198,7 @@ func (q *Question) parseOPT(msg []byte, off int) (end int, o Outcome) {
 	q.UDPSize = binary.BigEndian.Uint16(b[3:])
 	q.Version = b[6]
 	flags := binary.BigEndian.Uint16(b[7:])
-	q.DO, q.CO = flags&doBit != 0, flags&coBit != 0
+	q.DO, q.CO, q.Reserved = flags&doBit != 0, flags&coBit != 0, flags&^(doBit|coBit) != 0
 	if o == Plain && q.Version != 0 {
 		return end, BadVers
 	}

@@ -2,8 +2,8 @@
 // (RFC 1035 §4, RFC 6891). It serves where every query counts: nothing in it
 // allocates, and nothing takes longer than the octets it reads and writes.
 //
-// ParseQuestion says what a message is: a plain question, a mistake with the
-// response code it gets, or something that only the plugin chain answers. A
+// ParseQuestion says what a message is: a plain question, a mistake, or something
+// that only the plugin chain answers. A
 // Packer writes a decided zone.Answer as a message, a StreamPacker any number of
 // RRsets as the messages of a transfer. The package knows no rule of what to
 // answer.
@@ -38,14 +38,8 @@ const (
 	opcodeDSO    = 6
 )
 
-// Response codes that the package itself gives (RFC 1035 §4.1.1, RFC 6891 §9).
-const (
-	rcodeSuccess        = 0
-	rcodeFormErr        = 1
-	rcodeServFail       = 2
-	rcodeNotImplemented = 4
-	rcodeBadVers        = 16
-)
+// rcodeServFail is the response code SERVFAIL (RFC 1035 §4.1.1).
+const rcodeServFail = 2
 
 // EDNS options (IANA DNS EDNS0 Option Codes) that ParseQuestion looks at.
 const (
@@ -61,12 +55,12 @@ const (
 	OptionZoneVersion  uint16 = 19 // RFC 9660
 )
 
-// Shape is what is done to an answer before it is packed. The zero value leaves it
-// as it is.
+// Shape is what is done to an answer before it is packed, and what is answered. The
+// zero value leaves answers as they are.
 type Shape struct {
-	Limit   int  // octets that a response over UDP has at most, besides UDPLimit; 0: no other
 	Minimal bool // a positive answer has the section Answer alone
 	Rotate  bool // sets of A, AAAA and MX begin with any of their records
+	Refuse  bool // a query about no zone is answered, too, as no plugin changes that
 
 	Cache *Cache // of who asks; nil: none
 }
