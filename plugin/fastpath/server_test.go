@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 // odd is a plugin that answers at once what is plain, and all opcodes that it has
@@ -49,8 +50,8 @@ func (odd) ServeDNS(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, e
 	return 0, w.WriteMsg(m)
 }
 
-func (odd) Responder(*dnsserver.Server, wire.Shape) func([]byte, *wire.Question) []byte {
-	return func(dst []byte, q *wire.Question) []byte {
+func (odd) Responder(*dnsserver.Server, wire.Shape) func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
+	return func(dst []byte, q *wire.Question, _ []byte) ([]byte, zone.Account) {
 		m := new(dns.Msg)
 		m.Id, m.Response, m.Authoritative = q.ID, true, true
 		m.Question = []dns.Question{{Name: q.Name.String(), Qtype: q.Type, Qclass: q.Class}}
@@ -58,7 +59,7 @@ func (odd) Responder(*dnsserver.Server, wire.Shape) func([]byte, *wire.Question)
 		if err != nil {
 			panic(err)
 		}
-		return append(dst, b...)
+		return append(dst, b...), zone.Account{Name: q.Name}
 	}
 }
 
