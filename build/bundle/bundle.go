@@ -10,6 +10,7 @@ import (
 	_ "github.com/coredns/coredns/core/plugin"
 
 	_ "github.com/trustdns/trustdns/plugin/authority"
+	_ "github.com/trustdns/trustdns/plugin/cookie"
 	_ "github.com/trustdns/trustdns/plugin/fastpath"
 	_ "github.com/trustdns/trustdns/plugin/keys"
 	_ "github.com/trustdns/trustdns/plugin/update"

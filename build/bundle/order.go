@@ -20,6 +20,13 @@ type place struct {
 // places holds our own directives.
 var places = []place{
 	{
+		directive: "cookie",
+		before:    "errors",
+		reason: "Directly behind prometheus, which counts what it answers itself, and in front of all that answers: its option goes into " +
+			"every response, those of errors and refusals too, and into the OPT record before keys or tsig sign. In front of what limits " +
+			"responses, which spares clients with a valid cookie.",
+	},
+	{
 		directive: "keys",
 		before:    "tsig",
 		reason: "In front of everything that answers from data or decides who may ask, which go by the identity that it finds. " +

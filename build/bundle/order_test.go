@@ -58,6 +58,13 @@ func TestConstraints(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ front, behind, why string }{
+		{"prometheus", "cookie", "what cookie answers is counted"},
+		{"cookie", "errors", "errors have a cookie, too"},
+		{"cookie", "cache", "a cached answer gets the cookie of who asks"},
+		{"cookie", "keys", "the cookie is signed"},
+		{"cookie", "tsig", "the OPT record is in front of the signature"},
+		{"cookie", "rewrite", "what rewrite does to options is not undone"},
+		{"cookie", "forward", "cookies are not forwarded"},
 		{"keys", "tsig", "tsig gets what is signed by its own keys; its setup must come behind ours"},
 		{"keys", "rewrite", "the question is as it was signed"},
 		{"keys", "cache", "who is refused gets no answer"},

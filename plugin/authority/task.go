@@ -9,6 +9,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/trustdns/trustdns/plugin/pkg/cookie"
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
@@ -148,11 +149,12 @@ const (
 )
 
 // reserve gives the room for records that are added to the response after its
-// sections: the OPT record, and the TSIG record where the plugin keys or tsig signs.
+// sections: the OPT record, with the option of the plugin cookie, and the TSIG record
+// where the plugin keys or tsig signs.
 func (t *task) reserve(ctx context.Context, opt *dns.OPT) int {
 	n := 0
 	if t.opt != nil {
-		n += optSize
+		n += optSize + cookie.From(ctx).Room()
 	}
 	if opt != nil {
 		n += len(opt.Option) * optionSize

@@ -11,6 +11,7 @@ import (
 	"github.com/coredns/coredns/plugin/tsig"
 	"github.com/miekg/dns"
 
+	"github.com/trustdns/trustdns/plugin/pkg/cookie"
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/identity"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
@@ -51,6 +52,9 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 	options := xfr.Options{Reserve: signatureSize(ctx)}
 	if t.wantsExpire() {
 		options.EDNS = wire.AppendOption(nil, wire.OptionExpire, binary.BigEndian.AppendUint32(nil, expireOf(s)))
+	}
+	if c := cookie.From(ctx); c.Option != "" { // packed messages pass the plugin cookie by
+		options.EDNS = wire.AppendOption(options.EDNS, wire.OptionCookie, c.Option)
 	}
 	if !t.stream {
 		options.UDP = t.limit()

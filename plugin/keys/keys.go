@@ -24,6 +24,7 @@ import (
 	"github.com/coredns/coredns/request"
 	"github.com/miekg/dns"
 
+	"github.com/trustdns/trustdns/plugin/pkg/cookie"
 	"github.com/trustdns/trustdns/plugin/pkg/identity"
 )
 
@@ -196,7 +197,7 @@ func (q *signed) writer() (*writer, error) {
 	}
 	return &writer{
 		ResponseWriter: q.w, request: q.r, spelled: q.t.Hdr.Name, signing: signingOf(q.ctx),
-		signer: signer{key: q.key, mac: mac},
+		cookie: cookie.From(q.ctx).Option, signer: signer{key: q.key, mac: mac},
 	}, nil
 }
 
@@ -228,6 +229,7 @@ func (q *signed) refuse(result string, p problem) (int, error) {
 	}
 	state := request.Request{Req: q.r, W: q.w}
 	state.SizeAndDo(m)
+	putCookie(m, cookie.From(q.ctx).Option)
 	m.Extra = append(m.Extra, record(q.t.Hdr.Name, q.t.Algorithm, q.r.Id, q.t.TimeSigned, p))
 	if p.code != dns.RcodeBadTrunc || signingOf(q.ctx) != byLibrary {
 		return sent(q.w.WriteMsg(m))

@@ -123,6 +123,7 @@ type writer struct {
 	request *dns.Msg
 	spelled string // the name of the key in the letter case of the request
 	signing signing
+	cookie  string // content of the option for the response; "" for none
 	signer  signer
 	library bool // the library has signed a message, and so knows the MAC that we do not
 	raw     bool // we have
@@ -147,6 +148,9 @@ func (w *writer) writeMsg(m *dns.Msg, at uint64, p problem) error {
 		m.Extra = m.Extra[:len(m.Extra)-1]
 	}
 	state.SizeAndDo(m) // else the server would put the OPT record behind the signature
+	if !w.library && !w.raw {
+		putCookie(m, w.cookie)
+	}
 	w.fit(m, state.Size()-w.signer.key.room-len(p.data))
 	if w.signing == byLibrary && !w.raw {
 		m.Extra = append(m.Extra[:len(m.Extra):len(m.Extra)], record(w.spelled, w.signer.key.algorithm.name, m.Id, at, p))
@@ -168,6 +172,22 @@ func (w *writer) writeMsg(m *dns.Msg, at uint64, p problem) error {
 		return w.Close() // as WriteMsg of the server does there
 	}
 	return nil
+}
+
+// putCookie puts the option of the plugin cookie into the OPT record of a message that
+// has one, because that plugin comes to it when it is measured, and may be signed.
+func putCookie(m *dns.Msg, content string) {
+	opt := m.IsEdns0()
+	if content == "" || opt == nil {
+		return
+	}
+	options := make([]dns.EDNS0, 0, len(opt.Option)+1)
+	for _, o := range opt.Option {
+		if o.Option() != dns.EDNS0COOKIE {
+			options = append(options, o)
+		}
+	}
+	opt.Option = append(options, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: hex.EncodeToString([]byte(content))})
 }
 
 // fit makes a response that does not have room one without data: over UDP it
