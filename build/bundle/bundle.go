@@ -12,5 +12,6 @@ import (
 	_ "github.com/trustdns/trustdns/plugin/authority"
 	_ "github.com/trustdns/trustdns/plugin/fastpath"
 	_ "github.com/trustdns/trustdns/plugin/keys"
+	_ "github.com/trustdns/trustdns/plugin/ratelimit"
 	_ "github.com/trustdns/trustdns/plugin/update"
 )

@@ -58,6 +58,13 @@ func TestConstraints(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ front, behind, why string }{
+		{"prometheus", "ratelimit", "what is sent in place of answers is counted"},
+		{"ratelimit", "errors", "nothing that answers or refuses is in front of it"},
+		{"ratelimit", "chaos", "chaos answers are limited"},
+		{"ratelimit", "any", "refusals of ANY are limited"},
+		{"ratelimit", "acl", "refusals are limited"},
+		{"ratelimit", "cache", "hits are limited"},
+		{"ratelimit", "keys", "refused signatures are limited"},
 		{"keys", "tsig", "tsig gets what is signed by its own keys; its setup must come behind ours"},
 		{"keys", "rewrite", "the question is as it was signed"},
 		{"keys", "cache", "who is refused gets no answer"},

@@ -22,16 +22,16 @@ type set struct {
 // accounts is a table of accounts by hash.
 type accounts struct {
 	rules
-	sets      []set
-	evictions atomic.Uint64
+	sets []set
 }
 
 func newAccounts(entries int, r rules) *accounts {
 	return &accounts{rules: r, sets: make([]set, (entries+ways-1)/ways)}
 }
 
-// debit charges the account of hash h, which is not 0, for a response of class c.
-func (a *accounts) debit(h uint64, second uint32, c Class) verdict {
+// debit charges the account of hash h, which is not 0, for a response of class c. It
+// counts accounts that have to go.
+func (a *accounts) debit(h uint64, second uint32, c Class, evictions *atomic.Uint64) verdict {
 	n, _ := bits.Mul64(h, uint64(len(a.sets)))
 	s := &a.sets[n]
 	for {
@@ -43,7 +43,7 @@ func (a *accounts) debit(h uint64, second uint32, c Class) verdict {
 				break
 			}
 		}
-		if v, ok := a.enter(s, h, second, c); ok {
+		if v, ok := a.enter(s, h, second, c, evictions); ok {
 			return v
 		}
 	}
@@ -64,7 +64,7 @@ func (a *accounts) debitAt(s *set, i int, h uint64, second uint32) (verdict, boo
 }
 
 // enter opens an account and charges it. It is false if the account is there by now.
-func (a *accounts) enter(s *set, h uint64, second uint32, c Class) (verdict, bool) {
+func (a *accounts) enter(s *set, h uint64, second uint32, c Class, evictions *atomic.Uint64) (verdict, bool) {
 	for !s.lock.CompareAndSwap(0, 1) {
 		runtime.Gosched() // until another goroutine has looked through these few
 	}
@@ -92,7 +92,7 @@ func (a *accounts) enter(s *set, h uint64, second uint32, c Class) (verdict, boo
 		}
 		s.tags[i].Store(h)
 		if tag != 0 && state(old).age(second) <= a.window {
-			a.evictions.Add(1)
+			evictions.Add(1)
 		}
 		return v, true
 	}

@@ -237,14 +237,6 @@ func (t *Table) Entries(now time.Time) int {
 	return t.accounts.live(t.second(now))
 }
 
-// Evictions gives how many accounts had to go that had a response within the window.
-func (t *Table) Evictions() uint64 {
-	if t.accounts == nil {
-		return 0
-	}
-	return t.accounts.evictions.Load()
-}
-
 // Top gives the n networks that were limited most in this period and the one before,
 // by an estimate in fixed memory.
 func (t *Table) Top(n int) []Offender { return top(t.offenders.both(), n) }
@@ -268,7 +260,7 @@ func (t *Table) network(a address) uint64 {
 }
 
 // respond charges the accounts of a response.
-func (t *Table) respond(network uint64, second uint32, c Class, name string, qtype uint16) verdict {
+func (t *Table) respond(network uint64, second uint32, c Class, name string, qtype uint16, evictions *atomic.Uint64) verdict {
 	v := pass
 	if a := t.accounts; a.rates[c] > 0 {
 		var h uint64
@@ -280,10 +272,10 @@ func (t *Table) respond(network uint64, second uint32, c Class, name string, qty
 		default:
 			h, qtype = maphash.String(t.key.seed, name), 0
 		}
-		v = a.debit(t.key.hash(network, h, uint64(c)<<16|uint64(qtype)), second, c)
+		v = a.debit(t.key.hash(network, h, uint64(c)<<16|uint64(qtype)), second, c, evictions)
 	}
 	if a := t.accounts; a.rates[all] > 0 {
-		if w := a.debit(t.key.hash(network, 0, uint64(all)<<16), second, all); w != pass {
+		if w := a.debit(t.key.hash(network, 0, uint64(all)<<16), second, all, evictions); w != pass {
 			v = w // BIND: that of all is charged in addition, and its verdict wins
 		}
 	}
@@ -292,12 +284,16 @@ func (t *Table) respond(network uint64, second uint32, c Class, name string, qty
 
 // Counts is how many decisions there were, by class and decision.
 type Counts struct {
-	n [classes][decisions]atomic.Uint64
-	_ [64]byte // what others count stands in other cache lines
+	n         [classes][decisions]atomic.Uint64
+	evictions atomic.Uint64
+	_         [64]byte // what others count stands in other cache lines
 }
 
 // Of gives how many there were.
 func (c *Counts) Of(class Class, d Decision) uint64 { return c.n[class][d].Load() }
+
+// Evictions gives how many accounts had to go that had a response within the window.
+func (c *Counts) Evictions() uint64 { return c.evictions.Load() }
 
 // Limits takes decisions by a table and counts them. It may be used concurrently;
 // one for each goroutine is faster.
@@ -369,7 +365,7 @@ func (l *Limits) request(now time.Time, c *Client) Decision {
 		return Pass
 	}
 	// It is larger than the request, so it has an account, too.
-	if t.limited && t.respond(network, second, Error, "", 0) == drop {
+	if t.limited && t.respond(network, second, Error, "", 0, &l.counts.evictions) == drop {
 		return Drop
 	}
 	return BadCookie
@@ -442,7 +438,7 @@ func (l *Limits) response(now time.Time, c *Client, r *Response) Decision {
 	t := l.table
 	v := pass
 	if t.limited {
-		v = t.respond(t.network(addressOf(c.Addr)), t.second(now), r.Class, r.Name, r.Type)
+		v = t.respond(t.network(addressOf(c.Addr)), t.second(now), r.Class, r.Name, r.Type, &l.counts.evictions)
 	}
 	d := Drop
 	switch {
