@@ -13,5 +13,6 @@ import (
 	_ "github.com/trustdns/trustdns/plugin/cookie"
 	_ "github.com/trustdns/trustdns/plugin/fastpath"
 	_ "github.com/trustdns/trustdns/plugin/keys"
+	_ "github.com/trustdns/trustdns/plugin/ratelimit"
 	_ "github.com/trustdns/trustdns/plugin/update"
 )

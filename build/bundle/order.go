@@ -27,6 +27,14 @@ var places = []place{
 			"responses, which spares clients with a valid cookie.",
 	},
 	{
+		directive: "ratelimit",
+		before:    "errors",
+		reason: "In front of everything that answers or refuses, so that no response passes it unseen: those from cache, any and chaos, those that " +
+			"rewrite changes, and refusals that plugins return as a code, which it writes itself. " +
+			"Behind prometheus, which counts what it sends in place of answers, and behind cookie, which tells it what the cookie of a request is worth " +
+			"and puts one into what it sends.",
+	},
+	{
 		directive: "keys",
 		before:    "tsig",
 		reason: "In front of everything that answers from data or decides who may ask, which go by the identity that it finds. " +

@@ -1,0 +1,200 @@
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"time"
+	"unsafe"
+
+	"github.com/coredns/coredns/plugin/metadata"
+	"github.com/coredns/coredns/request"
+	"github.com/miekg/dns"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/ratelimit"
+)
+
+// writer is the work on one request, and decides about each response to it as it is
+// written.
+type writer struct {
+	dns.ResponseWriter
+	*block
+	ctx     context.Context // with the metadata of the response
+	request *dns.Msg
+	now     time.Time
+	client  ratelimit.Client
+	name    [dnsname.MaxLen]byte // in the question, in lower case
+}
+
+// view gives b as a string without copying. b must not change while it is used.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// parse reads the question. It is false if its name is not for us.
+func (w *writer) parse() bool {
+	q := &w.request.Question[0]
+	folded, ok := appendFolded(w.name[:0], q.Name)
+	if !ok {
+		return false
+	}
+	w.client.Name, w.client.Type = view(folded), q.Qtype
+	if w.zones == nil {
+		return true
+	}
+	for _, z := range w.zones {
+		if dnsname.Name(w.client.Name).IsBelow(z) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendFolded appends the wire form of a name in lower case.
+func appendFolded(dst []byte, name string) ([]byte, bool) {
+	b, err := dnsname.AppendParse(dst, name, dnsname.Root)
+	if err != nil {
+		return dst, false
+	}
+	for i, c := range b {
+		b[i] = dnsname.Lower(c)
+	}
+	return b, true
+}
+
+// WriteMsg implements dns.ResponseWriter.
+func (w *writer) WriteMsg(m *dns.Msg) error {
+	var buf [dnsname.MaxLen]byte
+	r := w.classify(m, buf[:0])
+	if w.request.Opcode != dns.OpcodeQuery && r.Class != ratelimit.Error {
+		return w.ResponseWriter.WriteMsg(m) // an acknowledgment is no larger than what it is for
+	}
+	if w.client.Acting() {
+		r.Size = m.Len()
+	}
+	d := w.limits.Response(w.now, &w.client, &r)
+	if d.GoesOn() {
+		return w.ResponseWriter.WriteMsg(m)
+	}
+	return w.instead(d, m)
+}
+
+// Write implements dns.ResponseWriter. What is packed is an error, or no answer that
+// is known.
+func (w *writer) Write(b []byte) (int, error) {
+	r := ratelimit.Response{Class: ratelimit.Positive, Name: w.client.Name, Type: w.client.Type, Size: len(b)}
+	if len(b) >= 4 && b[3]&0xf != 0 {
+		r.Class = ratelimit.Error
+	}
+	switch d := w.limits.Response(w.now, &w.client, &r); {
+	case d.GoesOn():
+		return w.ResponseWriter.Write(b)
+	default:
+		return len(b), w.instead(d, nil)
+	}
+}
+
+// classify tells what account a response belongs to. The name of an NXDOMAIN or a
+// referral is put into buf.
+func (w *writer) classify(m *dns.Msg, buf []byte) ratelimit.Response {
+	r := ratelimit.Response{Class: ratelimit.Positive, Name: w.client.Name, Type: w.client.Type}
+	switch {
+	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError && (m.Rcode != dns.RcodeYXDomain || len(m.Answer) == 0):
+		r.Class = ratelimit.Error
+	case len(m.Answer) > 0: // where a chain of CNAMEs leads does not count, as in BIND
+		if d, ok := m.Answer[0].(*dns.DNAME); ok {
+			r.Name = folded(buf, d.Hdr.Name, r.Name)
+		} else {
+			r.Name = w.source(buf)
+		}
+	default:
+		w.classifyEmpty(m, buf, &r)
+	}
+	return r
+}
+
+// classifyEmpty is classify for a response without an answer.
+func (w *writer) classifyEmpty(m *dns.Msg, buf []byte, r *ratelimit.Response) {
+	var soa, cut string
+	for _, rr := range m.Ns {
+		switch rr.(type) {
+		case *dns.SOA:
+			soa = rr.Header().Name
+		case *dns.NS:
+			cut = rr.Header().Name
+		}
+	}
+	switch {
+	case m.Rcode == dns.RcodeNameError:
+		r.Class = ratelimit.NXDomain
+		if soa != "" {
+			r.Name = folded(buf, soa, r.Name)
+			break
+		}
+		longest := dnsname.Root
+		for _, z := range w.around {
+			if len(z) > len(longest) && dnsname.Name(r.Name).IsBelow(z) {
+				longest = z
+			}
+		}
+		r.Name = string(longest)
+	case cut != "" && soa == "" && !m.Authoritative:
+		r.Class = ratelimit.Referral
+		r.Name = folded(buf, cut, r.Name)
+	default:
+		r.Class = ratelimit.NoData
+		r.Name = w.source(buf)
+	}
+}
+
+// folded gives the wire form of a name in lower case, in buf; other if it is no name.
+func folded(buf []byte, name, other string) string {
+	if b, ok := appendFolded(buf, name); ok {
+		return view(b)
+	}
+	return other
+}
+
+// source gives the wildcard that a response is from, or the name in the question.
+func (w *writer) source(buf []byte) string {
+	if f := metadata.ValueFunc(w.ctx, "zone/wildcard"); f != nil {
+		if text := f(); text != "" {
+			return folded(buf, text, w.client.Name)
+		}
+	}
+	return w.client.Name
+}
+
+// instead sends what the decision asks for in place of m, which is nil if there is
+// no response yet.
+func (w *writer) instead(d ratelimit.Decision, m *dns.Msg) error {
+	r := new(dns.Msg).SetReply(w.request)
+	switch d {
+	case ratelimit.Truncate:
+		r.Truncated = true
+		if m != nil {
+			r.Authoritative, r.Rcode = m.Authoritative, m.Rcode
+		}
+	case ratelimit.BadCookie: // the plugin cookie puts one in
+		r.Rcode = dns.RcodeBadCookie
+	case ratelimit.Refuse:
+		r.Rcode = dns.RcodeRefused
+		if w.request.IsEdns0() != nil {
+			e := &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeProhibited}
+			if w.client.Stream { // else no octet more than it takes
+				e.ExtraText = "too many requests"
+			}
+			r.Extra = append(r.Extra, &dns.OPT{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeOPT}, Option: []dns.EDNS0{e}})
+		}
+	case ratelimit.Drop:
+		return nil
+	case ratelimit.Pass, ratelimit.Exempt, ratelimit.Leak:
+		return errors.New("nothing to do instead")
+	}
+	w.sizeAndDo(r)
+	return w.ResponseWriter.WriteMsg(r)
+}
+
+// sizeAndDo gives a response the OPT record that it needs.
+func (w *writer) sizeAndDo(m *dns.Msg) {
+	state := request.Request{Req: w.request, W: w.ResponseWriter}
+	state.SizeAndDo(m)
+}
