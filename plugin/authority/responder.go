@@ -11,16 +11,13 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
-// Responder gives a function that answers plain queries over UDP from the zones of
-// the block as ServeDNS does, with responses in wire form: it appends one to dst,
-// with those options and its own, and tells the account of the response, which is
-// valid until the next. It gives nil for what ServeDNS has to answer. It is for one goroutine, allocates
-// nothing, and counts like ServeDNS for the server. The shape is what other plugins
-// of the block do to answers. Other plugins of the block find the method among
+// Responder gives what answers plain queries over UDP from the zones of the block as
+// ServeDNS does, which has to answer what that does not take. It is for one goroutine,
+// allocates nothing, and counts like ServeDNS for the server. The shape is what other
+// plugins of the block do to answers. Other plugins of the block find the method among
 // dnsserver.Config.Handlers, by an interface that has it alone.
-func (a *Authority) Responder(s *dnsserver.Server, shape wire.Shape) func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
-	r := &responder{Authority: a, shape: shape, listener: a.listenerOf(s)}
-	return r.respond
+func (a *Authority) Responder(s *dnsserver.Server, shape wire.Shape) wire.Responder {
+	return &responder{Authority: a, shape: shape, listener: a.listenerOf(s)}
 }
 
 // responder is the work on one plain query after another.
@@ -29,40 +26,57 @@ type responder struct {
 	shape    wire.Shape
 	listener *listener
 	work     task
+	zone     *served // of the query, nil for none
+	answered bool    // work has the answer
 	packer   wire.Packer
 	options  []byte
 	rotated  []byte
 }
 
-func (r *responder) respond(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
+// Takes implements wire.Responder.
+func (r *responder) Takes(q *wire.Question) bool {
 	t := &r.work
-	t.pins = t.pins[:0] // cleared at the end: a socket that nobody asks keeps no old version
+	clear(t.pins) // what was taken last may not have been answered
+	t.pins = t.pins[:0]
 	t.fold(q.Name)
-	z := r.match(t.folded, q.Type)
+	r.zone, r.answered = r.match(t.folded, q.Type), false
+	if r.zone == nil {
+		return r.Next == nil && r.shape.Refuse
+	}
+	if t.pin(r.zone) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
+		return false
+	}
+	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO}
+	if r.Next == nil || !t.in(r.zone.fall) {
+		return true
+	}
+	r.answer(t, r.zone)
+	r.answered = true
+	return t.answer.Kind != zone.NXDomain || len(t.answer.Answer) > 0
+}
+
+// Append implements wire.Responder.
+func (r *responder) Append(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
+	t, z := &r.work, r.zone
 	if z == nil {
 		return r.foreign(dst, q, options), zone.Account{}
 	}
-	if t.pin(z) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
-		return nil, zone.Account{}
-	}
+	defer clear(t.pins) // a socket that nobody asks keeps no old version
 	limit := q.UDPLimit()
 	cache, version := r.shape.Cache, t.pin(z).ID()
 	if q.ZoneVersion {
 		cache = nil
 	}
-	if cache != nil {
+	if cache != nil && !r.answered {
 		if msg, kind, account, ok := cache.AppendCached(dst, q, t.folded, version, r.shape.Minimal, limit, options); ok {
 			r.listener.count(z, kind)
-			clear(t.pins)
 			return msg, account
 		}
 	}
-	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO}
-	r.answer(t, z)
-	a := &t.answer
-	if a.Kind == zone.NXDomain && len(a.Answer) == 0 && r.Next != nil && t.in(z.fall) {
-		return nil, zone.Account{}
+	if !r.answered {
+		r.answer(t, z)
 	}
+	a := &t.answer
 	if a.Kind.Rcode() == 0 {
 		r.reshape(a)
 	}
@@ -85,18 +99,14 @@ func (r *responder) respond(dst []byte, q *wire.Question, options []byte) ([]byt
 		t.fold(q.Name)
 		cache.Keep(&r.packer, msg, len(dst), q, t.folded, version, r.shape.Minimal, a.Kind, account)
 	}
-	clear(t.pins)
 	return msg, account
 }
 
-// foreign refuses what is about no zone of the block, if nobody is behind us.
+// foreign refuses what is about no zone of the block.
 func (r *responder) foreign(dst []byte, q *wire.Question, options []byte) []byte {
-	if r.Next != nil || !r.shape.Refuse {
-		return nil
-	}
 	r.listener.refused(notOurs.reason)
 	code := [...]byte{byte(notOurs.code >> 8), byte(notOurs.code)}
-	r.options = wire.AppendOption(append(r.options[:0], options...), wire.OptionEDE, code[:])
+	r.options = append(wire.AppendOption(r.options[:0], wire.OptionEDE, code[:]), options...)
 	return wire.AppendError(dst, q, notOurs.rcode, r.options)
 }
 

@@ -26,7 +26,6 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
-	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 const name = "fastpath"
@@ -55,27 +54,29 @@ func (f *FastPath) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Ms
 
 // answerer is the plugin authority, as we know it.
 type answerer interface {
-	Responder(s *dnsserver.Server, shape wire.Shape) func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account)
+	Responder(s *dnsserver.Server, shape wire.Shape) wire.Responder
 }
 
 // harmless are the plugins that do nothing to a plain query about our zones, or
 // something that is looked at in fit.
 var harmless = map[string]bool{
-	"any": true, "authority": true, "autopath": true, "bind": true, "bufsize": true, "cache": true, "debug": true, "errors": true,
+	"any": true, "authority": true, "autopath": true, "bind": true, "bufsize": true, "cache": true, "cookie": true, "debug": true, "errors": true,
 	"fastpath": true, "health": true, "keys": true, "loadbalance": true, "loop": true, "metadata": true, "minimal": true, "multisocket": true,
-	"nsid": true, "prometheus": true, "ready": true, "reload": true, "root": true, "transfer": true, "tsig": true, "update": true,
+	"nsid": true, "prometheus": true, "ratelimit": true, "ready": true, "reload": true, "root": true, "transfer": true, "tsig": true, "update": true,
 }
 
 // chain is what is known of the chain of a server block.
 type chain struct {
 	*block
 	answerer
-	shape  wire.Shape
-	limit  uint16   // a greater size that a client takes is brought down to it by the plugin bufsize; 0: to none
-	any    bool     // queries for ANY are answered by the plugin any
-	nsid   bool     // those that ask for NSID by the plugin nsid
-	paths  []string // zones of autopath
-	logged bool     // the plugin log shows what goes through the chain
+	baker   // nil without the plugin cookie
+	limiter // nil without the plugin ratelimit
+	shape   wire.Shape
+	limit   uint16   // a greater size that a client takes is brought down to it by the plugin bufsize; 0: to none
+	any     bool     // queries for ANY are answered by the plugin any
+	nsid    bool     // those that ask for NSID by the plugin nsid
+	paths   []string // zones of autopath
+	logged  bool     // the plugin log shows what goes through the chain
 }
 
 // errNotHere tells that a server block does not ask for us.
@@ -113,6 +114,10 @@ func fit(config *dnsserver.Config) (*chain, error) {
 			}
 		case *autopath.AutoPath:
 			c.paths = append(c.paths, p.Zones...)
+		case baker:
+			c.baker = p
+		case limiter:
+			c.limiter = p
 		}
 		switch h.Name() {
 		case "any":

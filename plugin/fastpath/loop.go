@@ -16,7 +16,6 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/udp"
 	"github.com/trustdns/trustdns/plugin/pkg/wire"
-	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 // loop reads one socket.
@@ -37,11 +36,12 @@ type loop struct {
 
 	query  wire.Question
 	folded [dnsname.MaxLen]byte
+	name   dnsname.Name // of the query, in folded
 
 	// Of the batch; answers that are not counted are not among them.
 	answers int
-	batches int // since the metrics were brought up to date
-	began   time.Time
+	batches int                    // since the metrics were brought up to date
+	now     time.Time              // when it was needed first
 	series  [udp.BatchSize]*series // of the answers
 
 	done chan struct{}
@@ -69,9 +69,10 @@ func newLoop(in *instance, s *dnsserver.Server, conn *net.UDPConn, ls lanes) (*l
 // work is a lane as a loop works on it.
 type work struct {
 	*lane
-	respond func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account)
-	meter   *meter // nil without the plugin prometheus
-	plain   int    // plain queries so far
+	wire.Responder
+	guard *guard // nil without limits and cookies
+	meter *meter // nil without the plugin prometheus
+	plain int    // plain queries so far
 }
 
 // newWork prepares to answer for a server.
@@ -85,7 +86,7 @@ func (ls lanes) newWork(s *dnsserver.Server, l *loop) {
 		}
 		shape := lane.shape
 		shape.Cache = cache
-		w := &work{lane: lane, respond: lane.Responder(s, shape), meter: newMeter(s, lane)}
+		w := &work{lane: lane, Responder: lane.Responder(s, shape), guard: newGuard(lane.chain, s), meter: newMeter(s, lane)}
 		l.lanes[n] = w
 		if len(ls) == 1 {
 			l.only, l.zone = w, n
@@ -100,8 +101,8 @@ func view(b []byte) dnsname.Name { return dnsname.Name(unsafe.String(unsafe.Slic
 // a server block that the name is in, as the server has it. DS is for the chain
 // where zones lie within each other. known is false if there is no such zone.
 func (l *loop) find(q *wire.Question) (w *work, known bool) {
-	folded := dnsname.AppendFold(l.folded[:0], q.Name)
-	name := view(folded)
+	name := view(dnsname.AppendFold(l.folded[:0], q.Name))
+	l.name = name
 	if l.only != nil {
 		if name.IsBelow(l.zone) {
 			return l.only, true
@@ -142,70 +143,96 @@ func (l *loop) answer(dst []byte, p *udp.Packet) []byte {
 		l.handOn(p, false)
 		return nil
 	}
-	response, s, logged := l.respond(dst, q)
-	if response == nil {
-		l.handOn(p, logged)
+	way, s, response := l.respond(dst, q, p)
+	if way != atOnce {
+		l.handOn(p, way == sampled)
 		return nil
 	}
 	l.meter.fast++
 	if s != nil {
 		s.count(q, p.IsIPv6(), p.Data, response)
-		if l.answers == 0 {
-			l.began = time.Now()
-		}
+		l.time()
 		l.series[l.answers] = s
 		l.answers++
 	}
 	return response
 }
 
-// respond appends the response to a plain query and tells where it is counted, nil
-// for nowhere. It gives nil for what the chain has to answer, and whether that is
-// to be logged.
-func (l *loop) respond(dst []byte, q *wire.Question) (response []byte, s *series, logged bool) {
+// time gives when the first query of the batch was answered.
+func (l *loop) time() time.Time {
+	if l.now.IsZero() {
+		l.now = time.Now()
+	}
+	return l.now
+}
+
+// way is how a query is answered.
+type way uint8
+
+const (
+	atOnce  way = iota // or dropped
+	chained            // by the chain
+	sampled            // by the chain, and logged
+)
+
+// respond deals with a plain query. If it is answered at once, it appends the response
+// to dst, nil if there is none, and tells where it is counted, nil for nowhere.
+func (l *loop) respond(dst []byte, q *wire.Question, p *udp.Packet) (how way, s *series, response []byte) {
 	w, known := l.find(q)
 	if !known {
 		return l.refuse(dst, q)
 	}
 	if w == nil || w.slow(q) {
-		return nil, nil, false
+		return chained, nil, nil
 	}
 	if w.sample > 0 {
 		if w.plain++; w.plain >= w.sample {
 			w.plain = 0
-			return nil, nil, !w.logged
+			if w.logged {
+				return chained, nil, nil
+			}
+			return sampled, nil, nil
 		}
 	}
 	if w.limit > 0 {
 		q.UDPSize = min(q.UDPSize, w.limit)
 	}
-	if response, _ = w.respond(dst, q, nil); response != nil && w.meter != nil {
+	if !w.Takes(q) {
+		return chained, nil, nil
+	}
+	if w.guard == nil {
+		response, _ = w.Append(dst, q, nil)
+	} else {
+		response = w.guard.respond(dst, q, l.name, p.Addr(), l.time(), w)
+	}
+	if w.meter != nil {
 		s = w.meter.of(q)
 	}
-	return response, s, false
+	return atOnce, s, response
 }
 
 // refuse responds to a query about a zone of no server block as the server does, but
 // for those whose EDNS flags it would repeat.
-func (l *loop) refuse(dst []byte, q *wire.Question) (response []byte, s *series, logged bool) {
+func (l *loop) refuse(dst []byte, q *wire.Question) (how way, s *series, response []byte) {
 	if q.CO || q.Reserved {
-		return nil, nil, false
+		return chained, nil, nil
 	}
 	if l.foreign == nil {
 		l.foreign = newSeries(l.server.Addr, vars.Dropped, "")
 	}
-	return wire.AppendError(dst, q, dns.RcodeRefused, nil), l.foreign, false
+	return atOnce, l.foreign, wire.AppendError(dst, q, dns.RcodeRefused, nil)
 }
 
 // Sent implements udp.Handler.
 func (l *loop) Sent(int) {
 	if l.answers > 0 {
-		took := time.Since(l.began).Seconds()
+		took := time.Since(l.now).Seconds()
 		for _, s := range l.series[:l.answers] {
 			s.duration.Observe(took)
 		}
 		l.answers = 0
 	}
+	l.now = time.Time{}
 	if l.batches++; l.batches >= flushAfter {
 		l.batches = 0
 		l.meter.flush()

@@ -18,7 +18,7 @@ var packetsTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 	Namespace: plugin.Namespace,
 	Subsystem: name,
 	Name:      "packets_total",
-	Help:      "Packets from the sockets of the fast path, by way: fast (answered at once), chain, dropped (no request) or overflow (too many wait for the chain).",
+	Help:      "Packets from the sockets of the fast path, by way: fast (answered, or dropped by a limit, at once), chain, dropped (no request) or overflow (too many wait for the chain).",
 }, []string{"server", "way"})
 
 // loopMeter counts the packets of a loop.
@@ -62,8 +62,9 @@ type series struct {
 	server, zone, writer             string
 	do                               prometheus.Counter
 	duration, requestSize, replySize prometheus.Observer
-	requests                         [2][257]prometheus.Counter // by family and type; the last is all others
-	replies                          [16]prometheus.Counter     // by rcode
+	requests                         [2][257]prometheus.Counter                 // by family and type; the last is all others
+	replies                          [dns.RcodeBadCookie + 1]prometheus.Counter // by rcode
+	dropped                          prometheus.Counter                         // as the plugin prometheus counts what is not sent
 }
 
 // newMeter gives nil if the plugin prometheus is not in the server block.
@@ -130,7 +131,17 @@ func (s *series) count(q *wire.Question, ipv6 bool, request, response []byte) {
 	(*c).Inc()
 	s.replySize.Observe(float64(len(response)))
 	s.requestSize.Observe(float64(len(request)))
+	if response == nil {
+		if s.dropped == nil {
+			s.dropped = vars.ResponseRcode.WithLabelValues(s.server, s.zone, "", dns.RcodeToString[dns.RcodeSuccess], "")
+		}
+		s.dropped.Inc()
+		return
+	}
 	rcode := response[3] & 0xf
+	if rcode == dns.RcodeBadCookie&0xf { // what it stands for alone is no answer to a query
+		rcode = dns.RcodeBadCookie
+	}
 	if s.replies[rcode] == nil {
 		s.replies[rcode] = vars.ResponseRcode.WithLabelValues(s.server, s.zone, "", dns.RcodeToString[int(rcode)], s.writer)
 	}

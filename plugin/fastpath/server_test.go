@@ -50,17 +50,19 @@ func (odd) ServeDNS(_ context.Context, w dns.ResponseWriter, r *dns.Msg) (int, e
 	return 0, w.WriteMsg(m)
 }
 
-func (odd) Responder(*dnsserver.Server, wire.Shape) func(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
-	return func(dst []byte, q *wire.Question, _ []byte) ([]byte, zone.Account) {
-		m := new(dns.Msg)
-		m.Id, m.Response, m.Authoritative = q.ID, true, true
-		m.Question = []dns.Question{{Name: q.Name.String(), Qtype: q.Type, Qclass: q.Class}}
-		b, err := m.Pack()
-		if err != nil {
-			panic(err)
-		}
-		return append(dst, b...), zone.Account{Name: q.Name}
+func (odd) Responder(*dnsserver.Server, wire.Shape) wire.Responder { return odd{} }
+
+func (odd) Takes(*wire.Question) bool { return true }
+
+func (odd) Append(dst []byte, q *wire.Question, _ []byte) ([]byte, zone.Account) {
+	m := new(dns.Msg)
+	m.Id, m.Response, m.Authoritative = q.ID, true, true
+	m.Question = []dns.Question{{Name: q.Name.String(), Qtype: q.Type, Qclass: q.Class}}
+	b, err := m.Pack()
+	if err != nil {
+		panic(err)
 	}
+	return append(dst, b...), zone.Account{Name: q.Name}
 }
 
 // exchange sends octets over UDP and gives the answer.

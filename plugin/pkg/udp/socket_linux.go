@@ -345,6 +345,14 @@ func (p *Packet) IsIPv6() bool {
 	return p.name.Family != unix.AF_INET && !netip.AddrFrom16(p.name.Addr).Is4In6()
 }
 
+// Addr gives the IP address of the sender, an IPv4 address in its own form.
+func (p *Packet) Addr() netip.Addr {
+	if p.name.Family == unix.AF_INET {
+		return netip.AddrFrom4((*unix.RawSockaddrInet4)(unsafe.Pointer(p.name)).Addr)
+	}
+	return netip.AddrFrom16(p.name.Addr).Unmap()
+}
+
 // Control gives what a response says of where it comes from, for
 // net.UDPConn.WriteMsgUDP. It is valid until Answer returns.
 func (p *Packet) Control() []byte { return p.control }

@@ -5,6 +5,7 @@ package udp
 import (
 	"errors"
 	"net"
+	"net/netip"
 )
 
 // Socket is a socket that is served; there is none here.
@@ -35,6 +36,9 @@ type Packet struct{ Data []byte }
 
 // IsIPv6 gives false.
 func (*Packet) IsIPv6() bool { return false }
+
+// Addr gives no address.
+func (*Packet) Addr() netip.Addr { return netip.Addr{} }
 
 // Control gives nothing.
 func (*Packet) Control() []byte { return nil }
