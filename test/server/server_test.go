@@ -83,12 +83,12 @@ func writeZone(t *testing.T) Zone {
 func TestServers(t *testing.T) {
 	for _, c := range []struct {
 		program string
-		start   func(testing.TB, []Zone) *Server
+		start   func(testing.TB, []Zone, ...string) *Server
 	}{
 		{"named", StartNamed},
 		{"knotd", StartKnotd},
 		{"nsd", StartNSD},
-		{"", func(t testing.TB, zones []Zone) *Server {
+		{"", func(t testing.TB, zones []Zone, _ ...string) *Server {
 			return StartOurs(t, ".:"+Port+" {\n bind 127.0.0.1\n file "+zones[0].File+" x.example\n}\n", "x.example")
 		}},
 	} {
