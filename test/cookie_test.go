@@ -255,3 +255,36 @@ func TestCookieResolver(t *testing.T) {
 		t.Errorf("%s: %v queries with our cookie, %v without one, %v with another", named.Name, valid, first, count("invalid"))
 	}
 }
+
+// Secondaries learn of a new version when they ask for it, signed and unsigned, however few cookies they know.
+func TestCookieSecondaries(t *testing.T) {
+	t.Parallel()
+	server.Require(t, "named", "knotd", "nsd")
+	for _, key := range []*server.Key{nil, {Name: "a.test", Algorithm: "hmac-sha256", Secret: secretOne}} {
+		t.Run(fmt.Sprintf("signed %v", key != nil), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			path := filepath.Join(dir, "example.org.zone")
+			write(t, path, fmt.Sprintf(zoneText, 1, "192.0.2.1"))
+			lines := "cookie {\nrequire always\n}\nauthority {\nfile example.org.zone\n"
+			if key == nil {
+				lines += "transfer net 127.0.0.0/8\n}\n"
+			} else {
+				lines += "transfer key a.test\n}\nkeys {\n" + "tsig a.test " + secretOne + "\n}\n"
+			}
+			s := server.StartOurs(t, block(dir, lines))
+			if err := waitTCP(t, s); err != nil {
+				t.Fatal(err)
+			}
+			p := server.Primary{Addr: s.Addr, Zones: []string{"example.org"}, Key: key, Refresh: 1}
+			all := []*server.Server{server.StartNamedSecondary(t, p), server.StartKnotdSecondary(t, p), server.StartNSDSecondary(t, p)}
+			put(t, path, fmt.Sprintf(zoneText, 2, "192.0.2.2"))
+			for _, secondary := range all {
+				waitFor(t, secondary.Name+" to have the new version", func() bool {
+					r := ask(secondary, "www.example.org.", dns.TypeA)
+					return r != nil && len(r.Answer) == 1 && strings.HasSuffix(r.Answer[0].String(), "192.0.2.2")
+				})
+			}
+		})
+	}
+}
