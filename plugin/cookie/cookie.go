@@ -62,7 +62,7 @@ func (c *Cookie) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	from, stream := l.client(w)
 	var in [maxOption]byte
 	var out [cookie.OptionSize]byte
-	exempt := stream || r.Opcode != dns.OpcodeQuery
+	exempt := stream || r.Opcode != dns.OpcodeQuery || c.require == cookie.Always && c.signed(r)
 	d := c.decide(l, take(r, &in), from, exempt, uint32(time.Now().Unix()), out[:])
 	w = newWriter(w, r, d.Option)
 	if d.Verdict != cookie.Answer {
@@ -80,6 +80,32 @@ func (c *Cookie) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	// The server would answer without a cookie.
 	code, failed := sent(respond(w, r, new(dns.Msg).SetRcode(r, rcode)))
 	return code, errors.Join(err, failed)
+}
+
+// keyHolder is the plugin keys, as we know it.
+type keyHolder interface {
+	TSIGKey(name string) (algorithm string, secret []byte, ok bool)
+}
+
+// bind looks for the plugin keys in the server block.
+func (b *block) bind(config *dnsserver.Config) {
+	for _, h := range config.Handlers() {
+		if k, ok := h.(keyHolder); ok {
+			b.keys = k
+		}
+	}
+}
+
+// signed tells whether the plugin keys, which is behind us, answers a request only if
+// it finds it signed by a key of its own. A secondary that signs does not take an
+// unsigned response for one to come again over TCP.
+func (b *block) signed(r *dns.Msg) bool {
+	t := r.IsTsig()
+	if t == nil || b.keys == nil {
+		return false
+	}
+	_, _, ok := b.keys.TSIGKey(t.Hdr.Name)
+	return ok
 }
 
 // respond sends a message that has no OPT record yet.

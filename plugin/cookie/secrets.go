@@ -26,9 +26,10 @@ var own cookie.Rotation
 type block struct {
 	place    string // of the directive
 	require  cookie.Policy
-	rotate   uint32 // seconds
-	rotateAt string // place of the property; "" if it is not given
-	lines    []line // of the property secret; none: the process has a secret of its own
+	rotate   uint32    // seconds
+	rotateAt string    // place of the property; "" if it is not given
+	keys     keyHolder // nil without the plugin keys
+	lines    []line    // of the property secret; none: the process has a secret of its own
 	current  atomic.Pointer[cookie.Secrets]
 	known    atomic.Pointer[[]*listener]
 }

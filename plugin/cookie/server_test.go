@@ -77,6 +77,11 @@ type probe struct{}
 
 func (probe) Name() string { return "probe" }
 
+// TSIGKey makes probe look like the plugin keys.
+func (probe) TSIGKey(name string) (algorithm string, secret []byte, ok bool) {
+	return dns.HmacSHA256, []byte("secret"), dns.CanonicalName(name) == "known.test."
+}
+
 func (probe) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	label, _, _ := strings.Cut(strings.ToLower(r.Question[0].Name), ".")
 	m := new(dns.Msg)
@@ -194,10 +199,15 @@ func (s *running) sized(m *dns.Msg) (*dns.Msg, int) {
 	}
 	defer conn.Close()
 	conn.UDPSize = dns.MaxMsgSize
-	if err := errors.Join(conn.SetDeadline(time.Now().Add(10*time.Second)), conn.WriteMsg(m)); err != nil {
+	b, err := m.Pack()
+	if err != nil {
 		s.t.Fatal(err)
 	}
-	b, err := conn.ReadMsgHeader(nil)
+	_, err = conn.Write(b)
+	if err := errors.Join(err, conn.SetDeadline(time.Now().Add(10*time.Second))); err != nil {
+		s.t.Fatal(err)
+	}
+	b, err = conn.ReadMsgHeader(nil)
 	r := new(dns.Msg)
 	if err == nil {
 		err = r.Unpack(b)
@@ -398,6 +408,27 @@ func TestRequire(t *testing.T) {
 		}
 		if r := s.exchange("udp", func() *dns.Msg { m := ask("what"); m.Opcode = dns.OpcodeUpdate; return m }()); r.Truncated || len(r.Answer) != 2 {
 			t.Errorf("%s: an update without a cookie gets\n%v", policy, r)
+		}
+	}
+}
+
+// A request that keys will check needs no cookie; one by a key that it does not have does.
+func TestSigned(t *testing.T) {
+	s := serve(t, inBlock("cookie {\nrequire always\n}"))
+	for name, answered := range map[string]bool{"known.test.": true, "Known.TEST.": true, "unknown.test.": false} {
+		for _, m := range []*dns.Msg{ask("what"), ask("what", client)} {
+			m.SetTsig(name, dns.HmacSHA256, 300, time.Now().Unix())
+			b, _, err := dns.TsigGenerate(m, "c2VjcmV0", "", false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			signed := new(dns.Msg)
+			if err := signed.Unpack(b); err != nil {
+				t.Fatal(err)
+			}
+			if r, _ := s.sized(signed); len(r.Answer) == 2 != answered || r.Truncated != (!answered && m.IsEdns0() == nil) {
+				t.Errorf("%s:\n%v", name, r)
+			}
 		}
 	}
 }
@@ -661,6 +692,44 @@ func TestFile(t *testing.T) {
 	waitFor(t, "the warning", func() bool {
 		return strings.Contains(log.String(), "others than its owner and group can read or write the file")
 	})
+}
+
+// However often the server is restarted, or is not because that fails, one watch looks at a
+// file.
+func TestOneWatch(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets")
+	write(t, path, secretA+"\n")
+	corefile := inBlock("cookie {\nsecret " + path + "\n}")
+	s := serve(t, corefile)
+	change := func(text string) {
+		t.Helper()
+		before := metric(t, "coredns_cookie_reloads_total", "ok")
+		write(t, path, text)
+		waitFor(t, "the file to be read", func() bool { return metric(t, "coredns_cookie_reloads_total", "ok") > before })
+		looks := 0
+		waitFor(t, "more looks", func() bool { looks++; return looks > 20 })
+		if n := metric(t, "coredns_cookie_reloads_total", "ok") - before; n != 1 {
+			t.Errorf("the change was seen %v times", n)
+		}
+	}
+	for i := range 10 {
+		for _, bad := range []string{inBlock("cookie {\nsalt\n}"), corefile + strings.Replace(corefile, "127.0.0.1", "192.0.2.1", 1)} {
+			if _, err := s.Restart(input(bad)); err == nil {
+				t.Fatal("a bad Corefile is taken")
+			}
+		}
+		next, err := s.Restart(input(corefile + strings.Repeat("# changed\n", i)))
+		s.Instance = next
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.await()
+	}
+	change(secretB + "\n")
+	if _, err := s.Restart(input(inBlock("cookie {\nsecret gone\n}"))); err == nil {
+		t.Fatal("a file that is not there is taken")
+	}
+	change(secretA + "\n" + secretB + "\n")
 }
 
 // The function for those who answer without the chain decides as the chain does, counts,

@@ -34,7 +34,12 @@ func setup(c *caddy.Controller) error {
 	if err := i.add(b); err != nil {
 		return plugin.Error(name, err)
 	}
-	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler { return &Cookie{Next: next, block: b} })
+	config := dnsserver.GetConfig(c)
+	c.OnStartup(func() error {
+		b.bind(config)
+		return nil
+	})
+	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &Cookie{Next: next, block: b} })
 	return nil
 }
 

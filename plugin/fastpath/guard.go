@@ -87,6 +87,9 @@ func (g *guard) respond(dst []byte, q *wire.Question, folded dnsname.Name, from 
 		return g.instead(dst, q, d, 0, option)
 	}
 	response, account := r.Append(dst, q, option)
+	if g.client.Cookie == ratelimit.ValidCookie {
+		return response
+	}
 	flags := binary.BigEndian.Uint16(response[len(dst)+2:])
 	about := ratelimit.Response{
 		Class: classOf(account.Kind, flags), Type: q.Type, Size: len(response) - len(dst) - len(option),

@@ -82,7 +82,8 @@ func (w *twice) counters(t *testing.T) (both [2]map[string]string, fastpath map[
 				fastpath[name] = value
 			case !strings.HasSuffix(metric, "_total") && !strings.HasSuffix(metric, "_count"):
 			case metric == "coredns_authority_commit_seconds_count", metric == "coredns_authority_load_seconds_count": // no queries
-			case strings.HasPrefix(metric, "coredns_dns_"), strings.HasPrefix(metric, "coredns_authority_"):
+			case strings.HasPrefix(metric, "coredns_dns_"), strings.HasPrefix(metric, "coredns_authority_"),
+				strings.HasPrefix(metric, "coredns_cookie_"), strings.HasPrefix(metric, "coredns_ratelimit_decisions_"):
 				both[i][name] = value
 			}
 		}

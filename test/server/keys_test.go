@@ -15,7 +15,7 @@ func TestTransfersWithKey(t *testing.T) {
 	other := &Key{Name: key.Name, Algorithm: key.Algorithm, Secret: strings.ToLower(key.Secret)}
 	for _, c := range []struct {
 		program string
-		start   func(testing.TB, []Zone) *Server
+		start   func(testing.TB, []Zone, ...string) *Server
 	}{{"named", StartNamed}, {"knotd", StartKnotd}, {"nsd", StartNSD}} {
 		t.Run(c.program, func(t *testing.T) {
 			Require(t, c.program)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,8 +12,9 @@ import (
 
 // StartNamed starts BIND's named as primary of the zones: no recursion, no NS RRset in positive answers but additional data, AXFR for
 // everybody.
-// It needs the program named; see [Require].
-func StartNamed(t testing.TB, zones []Zone) *Server {
+// With secrets for cookies, the first makes them, and BADCOOKIE is the answer to a client cookie without a valid server
+// cookie. It needs the program named; see [Require].
+func StartNamed(t testing.TB, zones []Zone, secrets ...string) *Server {
 	t.Helper()
 	zones = absolute(t, zones)
 	path := program(t, "named")
@@ -38,9 +40,9 @@ func StartNamed(t testing.TB, zones []Zone) *Server {
 	dnssec-validation no;
 	rate-limit { responses-per-second 0; };
 	transfers-out 100;
-};
+%s};
 controls { };
-`, dir, port)
+`, dir, port, namedCookies(secrets))
 			for _, k := range keys(zones) {
 				fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Name, k.Algorithm, k.Secret)
 			}
@@ -53,9 +55,22 @@ controls { };
 	})
 }
 
-// StartKnotd starts Knot DNS's knotd as primary of the zones, with AXFR for everybody. It needs the program knotd; see
-// [Require].
-func StartKnotd(t testing.TB, zones []Zone) *Server {
+// namedCookies gives the options for cookies.
+func namedCookies(secrets []string) string {
+	if len(secrets) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\tanswer-cookie yes;\n\tcookie-algorithm siphash24;\n\trequire-server-cookie yes;\n")
+	for _, secret := range secrets {
+		fmt.Fprintf(&b, "\tcookie-secret %q;\n", secret)
+	}
+	return b.String()
+}
+
+// StartKnotd starts Knot DNS's knotd as primary of the zones, with AXFR for everybody, and with secrets for cookies, one up
+// to version 3.2, as [StartNamed] does. It needs the program knotd; see [Require].
+func StartKnotd(t testing.TB, zones []Zone, secrets ...string) *Server {
 	t.Helper()
 	zones = absolute(t, zones)
 	path := program(t, "knotd")
@@ -77,15 +92,20 @@ database:
     storage: %[1]q
 `, dir, port)
 			acls := knotKeys(&b, keys(zones))
+			module := ""
+			if len(secrets) > 0 {
+				fmt.Fprintf(&b, "mod-cookies:\n  - id: default\n    secret: [0x%s]\n", strings.Join(secrets, ", 0x"))
+				module = "    global-module: mod-cookies/default\n"
+			}
 			fmt.Fprintf(&b, `template:
   - id: default
-    acl: [%s]
+%s    acl: [%s]
     semantic-checks: off
     zonefile-sync: -1
     zonefile-load: whole
     journal-content: none
 zone:
-`, strings.Join(acls, ", "))
+`, module, strings.Join(acls, ", "))
 			for _, z := range zones {
 				fmt.Fprintf(&b, "  - domain: %q\n    file: %q\n", z.Origin, z.File)
 			}
@@ -95,9 +115,9 @@ zone:
 	})
 }
 
-// StartNSD starts NLnet Labs' nsd as primary of the zones: minimal responses, no rate limit, AXFR for everybody. It
-// needs the program nsd; see [Require].
-func StartNSD(t testing.TB, zones []Zone) *Server {
+// StartNSD starts NLnet Labs' nsd as primary of the zones: minimal responses, no rate limit, AXFR for everybody. With
+// secrets for cookies, two at most, the first makes them. It needs the program nsd; see [Require].
+func StartNSD(t testing.TB, zones []Zone, secrets ...string) *Server {
 	t.Helper()
 	zones = absolute(t, zones)
 	path := program(t, "nsd")
@@ -106,6 +126,14 @@ func StartNSD(t testing.TB, zones []Zone) *Server {
 		zones: origins(zones),
 		prepare: func(dir string, port int) ([]string, error) {
 			var b strings.Builder
+			cookies := ""
+			if len(secrets) > 0 {
+				path := filepath.Join(dir, "cookies")
+				cookies = fmt.Sprintf("\tanswer-cookie: yes\n\tcookie-secret-file: %q\n", path)
+				if err := os.WriteFile(path, []byte(strings.Join(secrets, "\n")+"\n"), 0o600); err != nil {
+					return nil, err
+				}
+			}
 			fmt.Fprintf(&b, `server:
 	ip-address: 127.0.0.1
 	port: %[2]d
@@ -122,9 +150,9 @@ func StartNSD(t testing.TB, zones []Zone) *Server {
 	rrl-ratelimit: 0
 	rrl-whitelist-ratelimit: 0
 	tcp-count: 50
-remote-control:
+%[3]sremote-control:
 	control-enable: no
-`, dir, port)
+`, dir, port, cookies)
 			for _, k := range keys(zones) {
 				fmt.Fprintf(&b, "key:\n\tname: %q\n\talgorithm: %s\n\tsecret: %q\n", k.Name, k.Algorithm, k.Secret)
 			}
@@ -265,4 +293,33 @@ func origins(zones []Zone) []string {
 		out[i] = z.Origin
 	}
 	return out
+}
+
+// StartNamedForwarder starts named as a resolver that asks the given server about everything. It needs the program named;
+// see [Require].
+func StartNamedForwarder(t testing.TB, to netip.AddrPort) *Server {
+	t.Helper()
+	path := program(t, "named")
+	return start(t, plan{
+		name:  "named " + version(path, "-v"),
+		ready: "running",
+		prepare: func(dir string, port int) ([]string, error) {
+			text := fmt.Sprintf(`options {
+	directory %q;
+	pid-file none;
+	session-keyfile none;
+	listen-on port %d { 127.0.0.1; };
+	listen-on-v6 { none; };
+	recursion yes;
+	forward only;
+	forwarders { %s port %d; };
+	empty-zones-enable no;
+	dnssec-validation no;
+};
+controls { };
+`, dir, port, to.Addr(), to.Port())
+			conf := filepath.Join(dir, "named.conf")
+			return []string{path, "-g", "-n", "1", "-c", conf}, os.WriteFile(conf, []byte(text), 0o644)
+		},
+	})
 }

@@ -80,17 +80,22 @@ func writeZone(t *testing.T) Zone {
 	return Zone{Origin: "x.example", File: file}
 }
 
+// plain makes a start that takes nothing more like those that do.
+func plain(start func(testing.TB, []Zone) *Server) func(testing.TB, []Zone, ...string) *Server {
+	return func(t testing.TB, zones []Zone, _ ...string) *Server { return start(t, zones) }
+}
+
 func TestServers(t *testing.T) {
 	for _, c := range []struct {
 		program string
-		start   func(testing.TB, []Zone) *Server
+		start   func(testing.TB, []Zone, ...string) *Server
 	}{
 		{"named", StartNamed},
 		{"knotd", StartKnotd},
 		{"nsd", StartNSD},
-		{"pdns_server", StartPDNS},
-		{"gdnsd", StartGdnsd},
-		{"", func(t testing.TB, zones []Zone) *Server {
+		{"pdns_server", plain(StartPDNS)},
+		{"gdnsd", plain(StartGdnsd)},
+		{"", func(t testing.TB, zones []Zone, _ ...string) *Server {
 			return StartOurs(t, ".:"+Port+" {\n bind 127.0.0.1\n file "+zones[0].File+" x.example\n}\n", "x.example")
 		}},
 	} {
