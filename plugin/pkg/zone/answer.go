@@ -81,7 +81,7 @@ type Answer struct {
 	// without: if they do not fit the message is truncated (RFC 9471 §3).
 	Glue int
 	// Wildcard is the owner of the wildcard that the last synthesized RRset of
-	// Answer comes from, or "".
+	// Answer comes from, or that has no RRset of the type for NoData; or "".
 	Wildcard dnsname.Name
 	// Next is where a chain of CNAMEs leaves the zone, or "". Give it to
 	// Snapshot.Continue of the zone it is in, if that is served too.

@@ -159,6 +159,9 @@ func (s *Snapshot) step(q *Query, name dnsname.Name, a *Answer) (target dnsname.
 		}
 	}
 	a.Kind = NoData
+	if f.wildcard != "" {
+		a.Wildcard = f.wildcard
+	}
 	s.negative(q, name, &f, a)
 	return "", false
 }

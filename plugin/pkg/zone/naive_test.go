@@ -276,6 +276,9 @@ func (m *naive) data(name, source dnsname.Name, r *reply) (target dnsname.Name, 
 		r.Kind = zone.NoData
 		m.negative(r)
 		m.proveNoData(name, source, r)
+		if name != source {
+			r.Wildcard = source
+		}
 		return "", false
 	}
 	if name != source {
