@@ -67,7 +67,7 @@ func (w *writer) WriteMsg(m *dns.Msg) error {
 	if w.request.Opcode != dns.OpcodeQuery && r.Class != ratelimit.Error {
 		return w.ResponseWriter.WriteMsg(m) // an acknowledgment is no larger than what it is for
 	}
-	if w.client.Acting() {
+	if w.limits.WantsSize(&w.client) {
 		r.Size = m.Len()
 	}
 	d := w.limits.Response(w.now, &w.client, &r)

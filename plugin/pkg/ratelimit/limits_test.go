@@ -19,7 +19,7 @@ func base() Config {
 
 // all5 sets the limits of all classes.
 func all5(n int) func(*Config) {
-	return func(c *Config) { c.Rates = [...]int{n, n, n, n, n} }
+	return func(c *Config) { c.Rates = [...]int{n, n, n, n, n, 0} }
 }
 
 // rig is a table with a clock and one who asks.
@@ -400,6 +400,30 @@ func TestActing(t *testing.T) {
 	c = client("192.0.2.9")
 	if r.limits.Request(r.now, c); c.Acting() {
 		t.Error("limits act after the window")
+	}
+}
+
+// Many names, each below its limit, have one of large responses in common.
+func TestLarge(t *testing.T) {
+	r := newRig(t, all5(5), func(c *Config) { c.Rates[Large] = 10 })
+	size := func(i, size int) *Response {
+		return &Response{Class: Positive, Name: fmt.Sprint(i), Type: 16, Size: size}
+	}
+	passed := 0
+	var others []Decision
+	for i := range 14 {
+		n, o := r.respond(1, client("192.0.2.1"), size(i, 513))
+		passed, others = passed+n, append(others, o...)
+	}
+	// When limits act, they are cut as well as they are limited.
+	if passed != 10 || fmt.Sprint(others) != "[truncate drop truncate drop]" {
+		t.Errorf("%d large ones passed, others: %v", passed, others)
+	}
+	if n, _ := r.respond(1, client("192.0.2.1"), size(20, 512)); n != 1 {
+		t.Error("a small one did not pass")
+	}
+	if n := r.counts.Of(Large, Truncate) + r.counts.Of(Large, Drop); n != 4 {
+		t.Errorf("%d were counted", n)
 	}
 }
 
