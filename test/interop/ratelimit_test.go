@@ -150,7 +150,21 @@ func TestRateLimit(t *testing.T) {
 }
 
 func compareLimits(t *testing.T, file, settings, options string, slip int) {
-	named := server.StartNamed(t, []server.Zone{{Origin: "example.org", File: file}}, "rate-limit { "+options+" };")
+	named := server.StartProgram(t, server.Program{
+		Name: "named", Zones: []string{"example.org."},
+		Prepare: func(dir string, port int) ([]string, error) {
+			conf := filepath.Join(dir, "named.conf")
+			text := fmt.Sprintf(`options {
+	directory %q; pid-file none; session-keyfile none; listen-on port %d { 127.0.0.1; }; listen-on-v6 { none; };
+	recursion no; empty-zones-enable no; dnssec-validation no;
+	rate-limit { %s };
+};
+controls { };
+zone "example.org" { type primary; file %q; };
+`, dir, port, options, file)
+			return []string{"-g", "-n", "1", "-c", conf}, os.WriteFile(conf, []byte(text), 0o644)
+		},
+	})
 	ours := server.StartOurs(t, fmt.Sprintf(`example.org:%[1]s {
 	bind 127.0.0.1
 	ratelimit {

@@ -9,15 +9,12 @@ import (
 )
 
 // StartNamed starts BIND's named as primary of the zones: no recursion, no NS RRset in positive answers but additional data, AXFR for
-// everybody. Options are added to its options, and take the place of no rate limit.
+// everybody.
 // It needs the program named; see [Require].
-func StartNamed(t testing.TB, zones []Zone, options ...string) *Server {
+func StartNamed(t testing.TB, zones []Zone) *Server {
 	t.Helper()
 	zones = absolute(t, zones)
 	path := program(t, "named")
-	if len(options) == 0 {
-		options = []string{"rate-limit { responses-per-second 0; };"}
-	}
 	return start(t, plan{
 		name:  "named " + version(path, "-v"),
 		zones: origins(zones),
@@ -38,11 +35,11 @@ func StartNamed(t testing.TB, zones []Zone, options ...string) *Server {
 	check-integrity no;
 	empty-zones-enable no;
 	dnssec-validation no;
+	rate-limit { responses-per-second 0; };
 	transfers-out 100;
-	%s
 };
 controls { };
-`, dir, port, strings.Join(options, "\n\t"))
+`, dir, port)
 			for _, k := range keys(zones) {
 				fmt.Fprintf(&b, "key %q { algorithm %s; secret %q; };\n", k.Name, k.Algorithm, k.Secret)
 			}
