@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -532,6 +533,48 @@ func TestFullCounters(t *testing.T) {
 	r.want("who was blocked", r.request(1, client(victim)), 0)
 	if slots := 2 * MinEntries; n > slots*25 {
 		t.Errorf("%d requests passed, which is more than %d counters hold", n, slots)
+	}
+}
+
+// R18: ten million networks take no memory, whatever becomes of them.
+func TestMemory(t *testing.T) {
+	n := 10_000_000
+	if raceEnabled {
+		n = 200_000
+	}
+	r := newRig(t, all5(5), requests(10, TruncateRequest), func(c *Config) { c.Rates[Large], c.All, c.Entries = 5, 50, 100_000 })
+	random := rand.New(rand.NewPCG(1, 2))
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	ask := func(n int) {
+		var c Client
+		resp := Response{Class: Positive, Name: "n", Type: 1, Size: 600}
+		for i := range n {
+			if i&1023 == 0 {
+				r.wait(time.Millisecond)
+			}
+			x := random.Uint64()
+			c = Client{Addr: netip.AddrFrom4([4]byte{byte(x), byte(x >> 8), byte(x >> 16), byte(x >> 24)})}
+			if x>>63 == 0 {
+				c.Addr = netip.AddrFrom16([16]byte{0x20, byte(x), byte(x >> 8), byte(x >> 16), byte(x >> 24), byte(x >> 32), byte(x >> 40)})
+			}
+			if r.limits.Request(r.now, &c) == Pass {
+				r.limits.Response(r.now, &c, &resp)
+			}
+		}
+	}
+	ask(n / 10)
+	before := heap()
+	ask(n)
+	if after := heap(); after > before+64<<10 {
+		t.Errorf("%d octets more after %d networks", after-before, n)
+	}
+	if e := r.limits.table.Entries(r.now); e > 100_000+ways {
+		t.Errorf("%d entries", e)
 	}
 }
 
