@@ -56,7 +56,7 @@ var (
 		Window: 15 * time.Second, Slip: 2, Prefix4: 24, Prefix6: 56,
 		Action: ratelimit.DropRequest, Entries: 100_000, Log: time.Minute,
 	}
-	publicRates = [...]int{ratelimit.Positive: 20, ratelimit.NoData: 20, ratelimit.NXDomain: 50, ratelimit.Referral: 20, ratelimit.Error: 10}
+	publicRates = [...]int{ratelimit.Positive: 20, ratelimit.NoData: 20, ratelimit.NXDomain: 50, ratelimit.Referral: 20, ratelimit.Error: 10, ratelimit.Large: 50}
 )
 
 const (
@@ -67,6 +67,7 @@ const (
 // limitProperties set limits; without any, those of the profile apply.
 var limitProperties = map[string]ratelimit.Class{
 	"responses": ratelimit.Positive, "nodata": ratelimit.NoData, "nxdomain": ratelimit.NXDomain, "referral": ratelimit.Referral, "error": ratelimit.Error,
+	"large": ratelimit.Large,
 }
 
 // parse reads the directive.
@@ -179,7 +180,7 @@ func (p *parser) property(property string, args []string) error {
 		*to = d
 	}
 	switch property {
-	case "responses", "nodata", "nxdomain", "referral", "error":
+	case "responses", "nodata", "nxdomain", "referral", "error", "large":
 		number(&c.Rates[limitProperties[property]])
 	case "all":
 		number(&c.All)
@@ -300,7 +301,7 @@ func (p *parser) complete(cluster bool) {
 		return
 	}
 	for property, class := range limitProperties {
-		if !p.seen[property] {
+		if !p.seen[property] && class != ratelimit.Large {
 			c.Rates[class] = c.Rates[ratelimit.Positive]
 		}
 	}

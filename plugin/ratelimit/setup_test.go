@@ -24,21 +24,22 @@ func describe(b *block) string {
 func TestParse(t *testing.T) {
 	const rest = "100000 [] false false 1m0s [] [] []"
 	for _, tc := range []struct{ name, corefile, want string }{
-		{"public", "ratelimit", "[20 20 50 20 10] 0 15s 2 24/56 100 2 " + rest},
-		{"public, but", "ratelimit {\nslip 1\nwindow 10s\nprefix4 32\nprefix6 64\n}", "[20 20 50 20 10] 0 10s 1 32/64 100 2 " + rest},
-		{"cluster", "ratelimit cluster", "[0 0 0 0 0] 0 15s 2 24/56 10000 2 " + rest},
-		{"cluster, but", "ratelimit cluster {\nrequests 500 refuse\n}", "[0 0 0 0 0] 0 15s 2 24/56 500 1 " + rest},
-		{"as BIND", "ratelimit {\nresponses 5\n}", "[5 5 5 5 5] 0 15s 2 24/56 0 0 " + rest},
-		{"as BIND, but", "ratelimit {\nnxdomain 7\nresponses 5\nerror 0\nall 30\n}", "[5 5 7 5 0] 30 15s 2 24/56 0 0 " + rest},
-		{"one class", "ratelimit {\nnxdomain 7\n}", "[0 0 7 0 0] 0 15s 2 24/56 0 0 " + rest},
-		{"requests alone", "ratelimit {\nrequests 50\n}", "[0 0 0 0 0] 0 15s 2 24/56 50 2 " + rest},
-		{"requests drop", "ratelimit {\nrequests 50 drop\n}", "[0 0 0 0 0] 0 15s 2 24/56 50 0 " + rest},
+		{"public", "ratelimit", "[20 20 50 20 10 50] 0 15s 2 24/56 100 2 " + rest},
+		{"public, but", "ratelimit {\nslip 1\nwindow 10s\nprefix4 32\nprefix6 64\n}", "[20 20 50 20 10 50] 0 10s 1 32/64 100 2 " + rest},
+		{"cluster", "ratelimit cluster", "[0 0 0 0 0 0] 0 15s 2 24/56 10000 2 " + rest},
+		{"cluster, but", "ratelimit cluster {\nrequests 500 refuse\n}", "[0 0 0 0 0 0] 0 15s 2 24/56 500 1 " + rest},
+		{"as BIND", "ratelimit {\nresponses 5\n}", "[5 5 5 5 5 0] 0 15s 2 24/56 0 0 " + rest},
+		{"as BIND, but", "ratelimit {\nnxdomain 7\nresponses 5\nerror 0\nall 30\n}", "[5 5 7 5 0 0] 30 15s 2 24/56 0 0 " + rest},
+		{"large ones", "ratelimit {\nresponses 5\nlarge 50\n}", "[5 5 5 5 5 50] 0 15s 2 24/56 0 0 " + rest},
+		{"one class", "ratelimit {\nnxdomain 7\n}", "[0 0 7 0 0 0] 0 15s 2 24/56 0 0 " + rest},
+		{"requests alone", "ratelimit {\nrequests 50\n}", "[0 0 0 0 0 0] 0 15s 2 24/56 50 2 " + rest},
+		{"requests drop", "ratelimit {\nrequests 50 drop\n}", "[0 0 0 0 0 0] 0 15s 2 24/56 50 0 " + rest},
 		{
 			"exempt", "ratelimit {\nresponses 5\nexempt net 192.0.2.1 2001:db8::/32\nexempt net 10.0.0.0/8\nexempt key A.example\nexempt cookie\nexempt proto tcp quic\ntable 5000\ndry_run\nlog 5s\n}",
-			"[5 5 5 5 5] 0 15s 2 24/56 0 0 5000 [192.0.2.1/32 2001:db8::/32 10.0.0.0/8] true true 5s [a.example.] [tcp quic] []",
+			"[5 5 5 5 5 0] 0 15s 2 24/56 0 0 5000 [192.0.2.1/32 2001:db8::/32 10.0.0.0/8] true true 5s [a.example.] [tcp quic] []",
 		},
-		{"zones", "ratelimit sub.example.org {\nresponses 5\n}", `[5 5 5 5 5] 0 15s 2 24/56 0 0 100000 [] false false 1m0s [] [] [sub.example.org.]`},
-		{"zones that cover the block", "ratelimit . {\nresponses 5\n}", "[5 5 5 5 5] 0 15s 2 24/56 0 0 " + rest},
+		{"zones", "ratelimit sub.example.org {\nresponses 5\n}", `[5 5 5 5 5 0] 0 15s 2 24/56 0 0 100000 [] false false 1m0s [] [] [sub.example.org.]`},
+		{"zones that cover the block", "ratelimit . {\nresponses 5\n}", "[5 5 5 5 5 0] 0 15s 2 24/56 0 0 " + rest},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := caddy.NewTestController("dns", tc.corefile)

@@ -48,7 +48,9 @@ func open(block string, n int, c ratelimit.Config) (*shared, error) {
 	}
 	s := &shared{config: c, block: block}
 	var err error
-	if s.Table, err = ratelimit.New(c, time.Now(), s.began); err != nil {
+	now := time.Now()
+	start := now.Add(-time.Duration(now.Nanosecond())) // seconds begin with those of the clock, as in BIND
+	if s.Table, err = ratelimit.New(c, start, s.began); err != nil {
 		return nil, err
 	}
 	if tables.byKey == nil {

@@ -67,7 +67,7 @@ func (w *writer) WriteMsg(m *dns.Msg) error {
 	if w.request.Opcode != dns.OpcodeQuery && r.Class != ratelimit.Error {
 		return w.ResponseWriter.WriteMsg(m) // an acknowledgment is no larger than what it is for
 	}
-	if w.client.Acting() {
+	if w.limits.WantsSize(&w.client) {
 		r.Size = m.Len()
 	}
 	d := w.limits.Response(w.now, &w.client, &r)
@@ -140,7 +140,9 @@ func (w *writer) classifyEmpty(m *dns.Msg, buf []byte, r *ratelimit.Response) {
 		r.Class = ratelimit.Referral
 		r.Name = folded(buf, cut, r.Name)
 	default:
-		r.Class = ratelimit.NoData
+		if !m.Truncated || soa != "" { // else the answer did not fit
+			r.Class = ratelimit.NoData
+		}
 		r.Name = w.source(buf)
 	}
 }

@@ -20,7 +20,8 @@ const (
 	NXDomain              // no such name: that of the zone
 	Referral              // that of the cut
 	Error                 // that of the network
-	all                   // all of a network, in addition to the account by class
+	Large                 // of more than SmallAnswer octets, in addition to the account by class: that of the network
+	all                   // all of a network, in addition
 	Requests              // not a response: before the lookup
 
 	accountClasses = all + 1
@@ -28,7 +29,7 @@ const (
 )
 
 // Classes gives those that decisions are counted by.
-func Classes() []Class { return []Class{Positive, NoData, NXDomain, Referral, Error, Requests} }
+func Classes() []Class { return []Class{Positive, NoData, NXDomain, Referral, Error, Large, Requests} }
 
 // String gives the word for the class that metrics use.
 func (c Class) String() string {
@@ -43,6 +44,8 @@ func (c Class) String() string {
 		return "referral"
 	case Error:
 		return "error"
+	case Large:
+		return "large"
 	case Requests:
 		return "request"
 	default:
@@ -115,7 +118,7 @@ const (
 
 // Config is the settings of a table. The zero value of a limit is none.
 type Config struct {
-	Rates [Error + 1]int // responses a second of an account, by class
+	Rates [Large + 1]int // responses a second of an account, by class
 	All   int            // responses a second to a network
 
 	Window  time.Duration // how far an account may be in debt, in whole seconds of its rate; and how long limits act. At least a second
@@ -137,14 +140,16 @@ type Config struct {
 
 // Bounds of a Config.
 const (
-	MaxSlip     = 10
-	MaxRate     = 100_000 // responses or requests a second
-	MaxWindow   = time.Hour
-	maxDebt     = 1<<(balanceBits-1) - 1
-	MinEntries  = 500
-	MaxEntries  = 1 << 27
-	smallAnswer = 512 // octets that every response may have while limits act
+	MaxSlip    = 10
+	MaxRate    = 100_000 // responses or requests a second
+	MaxWindow  = time.Hour
+	maxDebt    = 1<<(balanceBits-1) - 1
+	MinEntries = 500
+	MaxEntries = 1 << 27
 )
+
+// SmallAnswer is the greatest size of a response, in octets, that is not large.
+const SmallAnswer = 512
 
 // Validate tells what is wrong with the settings.
 func (c *Config) Validate() error {
@@ -152,7 +157,7 @@ func (c *Config) Validate() error {
 		if n < 0 || n > MaxRate {
 			return fmt.Errorf("%d is not a rate: want 0 to %d", n, MaxRate)
 		}
-		if i < len(c.Rates)+1 && int64(n)*int64(c.Window/time.Second) > maxDebt {
+		if i <= len(c.Rates) && int64(n)*int64(c.Window/time.Second) > maxDebt {
 			return fmt.Errorf("the rate %d is too high for the window: at most %d responses in it", n, maxDebt)
 		}
 	}
@@ -267,14 +272,14 @@ func (t *Table) respond(network uint64, second uint32, c Class, name string, qty
 		switch c {
 		case Positive:
 			h = maphash.String(t.key.seed, name)
-		case Error:
+		case Error, Large:
 			qtype = 0
 		default:
 			h, qtype = maphash.String(t.key.seed, name), 0
 		}
 		v = a.debit(t.key.hash(network, h, uint64(c)<<16|uint64(qtype)), second, c, evictions)
 	}
-	if a := t.accounts; a.rates[all] > 0 {
+	if a := t.accounts; a.rates[all] > 0 && c != Large {
 		if w := a.debit(t.key.hash(network, 0, uint64(all)<<16), second, all, evictions); w != pass {
 			v = w // BIND: that of all is charged in addition, and its verdict wins
 		}
@@ -321,8 +326,7 @@ type Client struct {
 	acting bool
 }
 
-// Acting tells whether limits acted upon the network when Request was called, so
-// that Response needs the size.
+// Acting tells whether limits acted upon the network when Request was called.
 func (c *Client) Acting() bool { return c.acting }
 
 // proven tells whether the sender was reached at its address.
@@ -411,41 +415,51 @@ func (t *Table) exempts(c *Client) bool {
 
 // A Response is what a response is charged by.
 type Response struct {
-	Class Class
+	Class Class // none of Large and Requests
 	// Name is a canonical form of the name that the account of the class is for; for
 	// a positive answer from a wildcard, and one by a DNAME record, the name of these.
 	// It is valid until the decision is there.
 	Name string
 	Type uint16 // in the question
-	Size int    // octets; 0 is right if Client.Acting is false
+	Size int    // octets; 0 is right if Limits.WantsSize is false
 }
+
+// WantsSize tells whether Response needs the size of the response to a client.
+func (l *Limits) WantsSize(c *Client) bool { return c.acting || l.table.config.Rates[Large] > 0 }
 
 // Response decides about the response to a request for which Request let it go on.
 func (l *Limits) Response(now time.Time, c *Client, r *Response) Decision {
 	t := l.table
-	d := Exempt
+	d, class := Exempt, r.Class
 	if !c.exempt && !c.proven() {
-		d = l.response(now, c, r)
+		d, class = l.response(now, c, r)
 	}
-	l.counts.n[r.Class][d].Add(1)
+	l.counts.n[class][d].Add(1)
 	if t.config.DryRun {
 		return Pass
 	}
 	return d
 }
 
-func (l *Limits) response(now time.Time, c *Client, r *Response) Decision {
+// response gives the class of the limit, too.
+func (l *Limits) response(now time.Time, c *Client, r *Response) (Decision, Class) {
 	t := l.table
-	v := pass
+	v, class := pass, r.Class
 	if t.limited {
-		v = t.respond(t.network(addressOf(c.Addr)), t.second(now), r.Class, r.Name, r.Type, &l.counts.evictions)
+		network, second := t.network(addressOf(c.Addr)), t.second(now)
+		v = t.respond(network, second, r.Class, r.Name, r.Type, &l.counts.evictions)
+		if v == pass && r.Size > SmallAnswer && t.accounts.rates[Large] > 0 {
+			if v = t.respond(network, second, Large, "", 0, &l.counts.evictions); v != pass {
+				class = Large
+			}
+		}
 	}
 	d := Drop
 	switch {
-	case v == pass && c.acting && r.Size > smallAnswer:
-		return Truncate
+	case v == pass && c.acting && r.Size > SmallAnswer:
+		return Truncate, class
 	case v == pass:
-		return Pass
+		return Pass, class
 	case v == drop:
 	case r.Class == Error:
 		d = Leak
@@ -454,8 +468,8 @@ func (l *Limits) response(now time.Time, c *Client, r *Response) Decision {
 	default:
 		d = Truncate
 	}
-	t.note(now, c, Event{Class: r.Class, Name: r.Name, Type: r.Type, Decision: d})
-	return d
+	t.note(now, c, Event{Class: class, Name: r.Name, Type: r.Type, Decision: d})
+	return d, class
 }
 
 // Skip counts a response that no limit applies to, though its sender is not known

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -19,7 +20,7 @@ func base() Config {
 
 // all5 sets the limits of all classes.
 func all5(n int) func(*Config) {
-	return func(c *Config) { c.Rates = [...]int{n, n, n, n, n} }
+	return func(c *Config) { c.Rates = [...]int{n, n, n, n, n, 0} }
 }
 
 // rig is a table with a clock and one who asks.
@@ -403,6 +404,30 @@ func TestActing(t *testing.T) {
 	}
 }
 
+// Many names, each below its limit, have one of large responses in common.
+func TestLarge(t *testing.T) {
+	r := newRig(t, all5(5), func(c *Config) { c.Rates[Large] = 10 })
+	size := func(i, size int) *Response {
+		return &Response{Class: Positive, Name: fmt.Sprint(i), Type: 16, Size: size}
+	}
+	passed := 0
+	var others []Decision
+	for i := range 14 {
+		n, o := r.respond(1, client("192.0.2.1"), size(i, 513))
+		passed, others = passed+n, append(others, o...)
+	}
+	// When limits act, they are cut as well as they are limited.
+	if passed != 10 || fmt.Sprint(others) != "[truncate drop truncate drop]" {
+		t.Errorf("%d large ones passed, others: %v", passed, others)
+	}
+	if n, _ := r.respond(1, client("192.0.2.1"), size(20, 512)); n != 1 {
+		t.Error("a small one did not pass")
+	}
+	if n := r.counts.Of(Large, Truncate) + r.counts.Of(Large, Drop); n != 4 {
+		t.Errorf("%d were counted", n)
+	}
+}
+
 // BADCOOKIE is larger than what asks for it: who insists is limited in it, too.
 func TestInsistIsLimited(t *testing.T) {
 	r := newRig(t, all5(5))
@@ -508,6 +533,48 @@ func TestFullCounters(t *testing.T) {
 	r.want("who was blocked", r.request(1, client(victim)), 0)
 	if slots := 2 * MinEntries; n > slots*25 {
 		t.Errorf("%d requests passed, which is more than %d counters hold", n, slots)
+	}
+}
+
+// R18: ten million networks take no memory, whatever becomes of them.
+func TestMemory(t *testing.T) {
+	n := 10_000_000
+	if raceEnabled {
+		n = 200_000
+	}
+	r := newRig(t, all5(5), requests(10, TruncateRequest), func(c *Config) { c.Rates[Large], c.All, c.Entries = 5, 50, 100_000 })
+	random := rand.New(rand.NewPCG(1, 2))
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	ask := func(n int) {
+		var c Client
+		resp := Response{Class: Positive, Name: "n", Type: 1, Size: 600}
+		for i := range n {
+			if i&1023 == 0 {
+				r.wait(time.Millisecond)
+			}
+			x := random.Uint64()
+			c = Client{Addr: netip.AddrFrom4([4]byte{byte(x), byte(x >> 8), byte(x >> 16), byte(x >> 24)})}
+			if x>>63 == 0 {
+				c.Addr = netip.AddrFrom16([16]byte{0x20, byte(x), byte(x >> 8), byte(x >> 16), byte(x >> 24), byte(x >> 32), byte(x >> 40)})
+			}
+			if r.limits.Request(r.now, &c) == Pass {
+				r.limits.Response(r.now, &c, &resp)
+			}
+		}
+	}
+	ask(n / 10)
+	before := heap()
+	ask(n)
+	if after := heap(); after > before+64<<10 {
+		t.Errorf("%d octets more after %d networks", after-before, n)
+	}
+	if e := r.limits.table.Entries(r.now); e > 100_000+ways {
+		t.Errorf("%d entries", e)
 	}
 }
 

@@ -91,6 +91,9 @@ func (m *model) response(now time.Time, c *Client, r *Response) Decision {
 			v = w
 		}
 	}
+	if rate := m.config.Rates[Large]; v == pass && r.Size > 512 && rate > 0 {
+		v = m.debit(fmt.Sprint(network, " large"), now, rate, true)
+	}
 	second, ok := m.limited[network]
 	acting := ok && m.seconds(now)-second <= int(m.config.Window.Seconds())
 	if v != pass {
