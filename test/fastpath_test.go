@@ -149,6 +149,13 @@ func TestFastPathWithOthers(t *testing.T) {
 	if r, _, err := c.Exchange(nsid, s.Addr.String()); err != nil || r.IsEdns0() == nil || len(r.IsEdns0().Option) != 1 {
 		t.Errorf("nsid: %v, %v", r, err)
 	}
+	version := new(dns.Msg).SetQuestion("www.example.org.", dns.TypeA)
+	version.SetEdns0(1232, false)
+	version.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_LOCAL{Code: dns.EDNS0ZONEVERSION}}
+	if r, _, err := c.Exchange(version, s.Addr.String()); err != nil || len(r.Answer) != 1 || r.IsEdns0() == nil || len(r.IsEdns0().Option) != 1 ||
+		*r.IsEdns0().Option[0].(*dns.EDNS0_ZONEVERSION) != (dns.EDNS0_ZONEVERSION{LabelCount: 2, Version: "\x00\x00\x00\x02"}) {
+		t.Errorf("zoneversion: %v, %v", r, err)
+	}
 	chaos := new(dns.Msg).SetQuestion("version.bind.", dns.TypeTXT)
 	chaos.Question[0].Qclass = dns.ClassCHAOS
 	if r, _, err := c.Exchange(chaos, s.Addr.String()); err != nil || r.Rcode != dns.RcodeRefused {

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -92,6 +93,36 @@ func FuzzResponder(f *testing.F) {
 			t.Errorf("ServeDNS says\n%s\nthe responder\n%s", a, b)
 		}
 	})
+}
+
+// TestResponderZoneVersion: who asks for the version of the zone gets its serial, with
+// answers of each kind, but not with a refusal (RFC 9660 §3).
+func TestResponderZoneVersion(t *testing.T) {
+	h := newTestAuthority(t, nil, "")
+	respond := responds(h, wire.Shape{Refuse: true, Cache: wire.NewCache()})
+	serial := binary.BigEndian.AppendUint32(nil, uint32(h.match(dnsname.MustParse("example.org."), dns.TypeSOA).zone.Snapshot().Serial()))
+	for name, want := range map[string]*dns.EDNS0_ZONEVERSION{
+		"www.example.org.":  {LabelCount: 2, Version: string(serial)},
+		"nope.example.org.": {LabelCount: 2, Version: string(serial)},
+		"www.example.com.":  nil,
+	} {
+		for _, q := range questions(t, query(name, dns.TypeA, edns(1232)), query(name, dns.TypeA, edns(1232, &dns.EDNS0_LOCAL{Code: dns.EDNS0ZONEVERSION}))) {
+			m := new(dns.Msg)
+			packed, _ := respond(nil, &q, nil)
+			if err := m.Unpack(packed); err != nil {
+				t.Fatal(err)
+			}
+			var got *dns.EDNS0_ZONEVERSION
+			for _, o := range m.IsEdns0().Option {
+				if v, ok := o.(*dns.EDNS0_ZONEVERSION); ok {
+					got = v
+				}
+			}
+			if asked := q.ZoneVersion && want != nil; asked != (got != nil) || asked && *got != *want {
+				t.Errorf("%s, asked: %t: %v", name, q.ZoneVersion, m)
+			}
+		}
+	}
 }
 
 // questions gives questions of all kinds to the zone of the benchmarks.

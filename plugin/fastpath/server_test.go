@@ -3,6 +3,7 @@ package fastpath
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -29,9 +30,18 @@ var allowed = []int{dns.OpcodeStatus, dns.OpcodeUpdate, 11}
 
 func init() {
 	caddy.Quiet, dnsserver.Quiet = true, true
-	if err := dnsserver.SetDirectives(append([]string{"fastpath"}, append(slices.Clone(dnsserver.Directives), "odd")...)); err != nil {
+	if err := dnsserver.SetDirectives(append([]string{"fastpath", "late"}, append(slices.Clone(dnsserver.Directives), "odd")...)); err != nil {
 		panic(err)
 	}
+	plugin.Register("late", func(c *caddy.Controller) error {
+		config := dnsserver.GetConfig(c)
+		serve := config.UDPDecorateWriterFunc
+		config.UDPDecorateWriterFunc = func(s *dnsserver.Server) dns.DecorateWriter {
+			<-gate
+			return serve(s)
+		}
+		return nil
+	})
 	plugin.Register("odd", func(c *caddy.Controller) error {
 		config := dnsserver.GetConfig(c)
 		for _, o := range allowed {
@@ -63,6 +73,39 @@ func (odd) Append(dst []byte, q *wire.Question, _ []byte) ([]byte, zone.Account)
 		panic(err)
 	}
 	return append(dst, b...), zone.Account{Name: q.Name}
+}
+
+// gate is what the plugin late has the sockets of its server blocks wait for.
+var gate chan struct{}
+
+// TestLate: a socket that is served only when the instance has been stopped is closed
+// then. The ordinary way would serve it for ever.
+func TestLate(t *testing.T) {
+	gate = make(chan struct{})
+	in, err := caddy.Start(caddy.CaddyfileInput{
+		Contents: []byte("example.org:0 {\n bind 127.0.0.1\n odd\n fastpath\n late\n}\n"), Filepath: "Corefile", ServerTypeName: "dns",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dns.Client{Net: "tcp"} // served before it is stopped
+	if _, _, err := c.Exchange(new(dns.Msg).SetQuestion("example.org.", dns.TypeA), in.Servers()[0].Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(in.Stop(), errors.Join(in.ShutdownCallbacks()...)); err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		in.Wait()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the socket is served")
+	}
 }
 
 // exchange sends octets over UDP and gives the answer.

@@ -67,10 +67,12 @@ func (in *instance) serve(s *dnsserver.Server) {
 		log.Infof("%s: the ordinary way serves: %v", s.Addr, err)
 		return
 	}
-	if in.add(l) {
-		log.Infof("%s: serving %s", s.Addr, lanes)
-		l.run()
+	if !in.add(l) {
+		_ = conn.Close() // or the ordinary way serves from now on, and nobody ends it
+		return
 	}
+	log.Infof("%s: serving %s", s.Addr, lanes)
+	l.run()
 }
 
 // Errors of finding what CoreDNS and caddy keep to themselves.
