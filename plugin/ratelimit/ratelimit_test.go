@@ -206,6 +206,7 @@ func TestClasses(t *testing.T) {
 		{"R7, R13: refusals returned as a code", func(i int) string { return fmt.Sprintf("refused%d.example.org.", i) }, dns.TypeTXT, "[drop:2 refused:8]"},
 		{"R13: SERVFAIL written", func(i int) string { return fmt.Sprintf("servfail%d.example.org.", i) }, dns.TypeTXT, "[drop:2 servfail:8]"},
 		{"NODATA of one name", same("nodata.example.org."), dns.TypeTXT, "[answer:5 drop:2 truncate:3]"},
+		{"what is no name", same("a..b."), dns.TypeTXT, "[drop:2 nxdomain:5 truncate:3]"},
 		{"chains of CNAMEs to nowhere are answers of their first name", func(i int) string { return fmt.Sprintf("chain%d.example.org.", i) }, dns.TypeTXT, "[nxdomain:10]"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -32,11 +32,10 @@ func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 // parse reads the question. It is false if its name is not for us.
 func (w *writer) parse() bool {
 	q := &w.request.Question[0]
-	folded, ok := appendFolded(w.name[:0], q.Name)
-	if !ok {
-		return false
+	w.client.Name, w.client.Type = string(dnsname.Root), q.Qtype
+	if folded, ok := appendFolded(w.name[:0], q.Name); ok {
+		w.client.Name = view(folded)
 	}
-	w.client.Name, w.client.Type = view(folded), q.Qtype
 	if w.zones == nil {
 		return true
 	}
