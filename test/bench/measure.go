@@ -68,6 +68,9 @@ func (m *meter) measure(t *testing.T, s subject) {
 	if s.large {
 		m.transfers(t, set, path)
 	}
+	if s.fair || s.signed {
+		m.reflect(t, s, server.Zone{Origin: s.origin, File: path, Signed: s.signed})
+	}
 }
 
 // zoneFile writes the zone of a subject.

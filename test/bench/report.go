@@ -26,6 +26,8 @@ type report struct {
 	commits   []*commits
 	disk      latencies // of making a page durable
 	fairness  fairness
+	// reflections are floods in the name of one address, by zone.
+	reflections []reflection
 
 	updates []*updateSet
 }
@@ -169,6 +171,11 @@ func (r *report) targets() []target {
 		{"fast path, big zone", r.find("big", ours).cost(), r.find("big", "knotd").cost(), "µs/query", "knotd", 0.75, atMost},
 		{"fast path, signed zone", r.find("signed", ours).cost(), r.find("signed", "nsd").cost(), "µs/query", "nsd", 1, atMost},
 		{"plugin chain, small zone", r.find("small", chained).cost(), r.find("small", stock).cost(), "µs/query", stock, 0.65, atMost},
+		{"cookie and ratelimit on the fast path, small zone", r.find("small", guarded).cost(), r.find("small", ours).cost(), "µs/query", "without", 1.1, atMost},
+		{"cookie and ratelimit in the chain, small zone", r.find("small", both).cost(), r.find("small", chained).cost(), "µs/query", "without", 1.05, atMost},
+	}
+	for _, x := range r.reflections {
+		list = append(list, target{"octets to the victim of a reflection, " + x.zone + " zone", float64(x.in), float64(x.out), "octets", "those sent in its name", 1, atMost})
 	}
 	list = append(list, target{"p99 of queries for the chain among a flood", inMicroseconds(reached(r.fairness.flood, 0.99)) / 1e3, inMicroseconds(fairBound) / 1e3, "ms", "10 ms", 1, atMost})
 	list = append(list, target{"restart from the store on one core, big zone", r.restart.start(), r.find("big", "knotd").start(), "s", "knotd", 0.4, atMost})
@@ -207,7 +214,7 @@ func (r *report) head(p part, about string) string {
 // String gives the report of all but updates in Markdown.
 func (r *report) String() string {
 	var b strings.Builder
-	b.WriteString(r.head(serving, fmt.Sprintf("`%s`, `%s` and `%s` are one binary: with the plugins *authority* and *fastpath*, with *authority* alone in the chain, and with CoreDNS's own *file*. `%s` is no server: it sends each query of the zone small back with QR set, and reads and writes as *fastpath* does.", ours, chained, stock, kernel)))
+	b.WriteString(r.head(serving, fmt.Sprintf("`%s`, `%s` and `%s` are one binary: with the plugins *authority* and *fastpath*, with *authority* alone in the chain, both again with *cookie* and *ratelimit* whose limits nothing reaches (`%s`, `%s`), and with CoreDNS's own *file*. `%s` is no server: it sends each query of the zone small back with QR set, and reads and writes as *fastpath* does.", ours, chained, guarded, both, stock, kernel)))
 	b.WriteString("\n### Targets\n\n")
 	b.WriteString(targetTable(r.targets()))
 	b.WriteString("\nTargets that nothing here measures:\n\n")
@@ -244,6 +251,7 @@ func (r *report) String() string {
 	b.WriteString("\n### Queries a second\n\nAnswers that came in the same rounds, in thousands. With so few queries outstanding a server may wait for dnsperf, which cannot do more than 350 to 400, and then uses less than its whole core.\n\n")
 	b.WriteString(serverTable(r.chosen, timed, func(_ *set, res *result) string { return number(median(res.rates)/1e3, 1) }).String())
 	b.WriteString(r.among())
+	b.WriteString(r.reflected())
 
 	fmt.Fprintf(&b, "\n### Mean size of answers, octets\n\nOf %d queries of the mix. `encoder` is ours in process; CoreDNS's chain turns the compression of names off for every answer that fits.\n\n", r.extent.sample)
 	sizes := serverTable(r.servers(), r.sets, func(_ *set, res *result) string { return number(res.size, 1) })
@@ -279,7 +287,6 @@ func (r *report) String() string {
 
 // elsewhere are the targets that no part of the page has, and why.
 var elsewhere = [][2]string{
-	{"ratelimit and cookie on the fast path, ≤ 1.10 × off", "there are no such plugins yet"},
 	{"idle RssAnon as DNS of a cluster, ≤ 1.05 × stock CoreDNS", "that takes a binary of CoreDNS alone, and `file` is in ours"},
 }
 
@@ -303,6 +310,19 @@ func (r *report) among() string {
 			line.what, milliseconds(reached(line.rounds, 0.5)), milliseconds(reached(line.rounds, 0.99)), fmt.Sprint(sent), fmt.Sprint(lostOf(line.rounds)), milliseconds(lateness(line.rounds)),
 			number(median(line.rates)/1e3, 1), fmt.Sprint(line.lost), number(100*median(line.busy), 0),
 		})
+	}
+	b.WriteString(t.String())
+	return b.String()
+}
+
+// reflected gives the section about floods in the name of a victim.
+func (r *report) reflected() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n### Reflection\n\nQueries of the mix from one address, %d a second for %s whatever comes back, to a server with *cookie*, *ratelimit* and *fastpath* as they come: what a victim gets whose address is forged, in UDP payload. ", floodRate, r.extent.round)
+	b.WriteString("`test.TestReflection` does the same with all addresses of a network, with queries for the greatest answers, and in the chain.\n\n")
+	t := table{{"zone", "queries", "octets", "answers", "octets", "octets of answers by those of queries"}}
+	for _, x := range r.reflections {
+		t = append(t, []string{x.zone, fmt.Sprint(x.sent), fmt.Sprint(x.out), fmt.Sprint(len(x.each)), fmt.Sprint(x.in), number(float64(x.in)/float64(max(1, x.out)), 2)})
 	}
 	b.WriteString(t.String())
 	return b.String()

@@ -16,6 +16,8 @@ import (
 const (
 	ours    = "trustdns"
 	chained = "chain"
+	guarded = "guarded"       // ours with cookie and ratelimit
+	both    = "guarded chain" // chained with them
 	stock   = "file"
 )
 
@@ -39,6 +41,12 @@ var candidates = []candidate{
 	}},
 	{name: chained, start: func(t testing.TB, z server.Zone) *server.Server {
 		return startChain(t, z, authority(z))
+	}},
+	{name: guarded, zones: []string{"small"}, start: func(t testing.TB, z server.Zone) *server.Server {
+		return startChain(t, z, guards+authority(z)+"\n\tfastpath")
+	}},
+	{name: both, zones: []string{"small"}, start: func(t testing.TB, z server.Zone) *server.Server {
+		return startChain(t, z, guards+authority(z))
 	}},
 	{name: stock, differs: "the SOA record of a negative answer keeps its TTL (RFC 2308 §3), among others", start: func(t testing.TB, z server.Zone) *server.Server {
 		file := fmt.Sprintf("file %s %s {\n\t\treload 0\n\t}", z.File, z.Origin)
@@ -67,6 +75,9 @@ var candidates = []candidate{
 		return startReflector(t)
 	}},
 }
+
+// guards have all mechanisms at work and limits that nothing here reaches.
+const guards = "cookie\n\tratelimit {\n\t\tresponses 1000000\n\t\tlarge 1000000\n\t\tall 1000000\n\t\trequests 1000000\n\t\twindow 1s\n\t}\n\t"
 
 // takes tells whether a candidate is measured with a zone.
 func (c candidate) takes(zone string) bool { return c.zones == nil || slices.Contains(c.zones, zone) }
@@ -114,8 +125,8 @@ func (c candidate) lacks(t *testing.T) string {
 	switch c.name {
 	case kernel:
 		return ""
-	case ours, chained, stock:
-		plugin := map[string]string{ours: "fastpath", chained: "authority", stock: "file"}[c.name]
+	case ours, chained, guarded, both, stock:
+		plugin := map[string]string{ours: "fastpath", chained: "authority", guarded: "ratelimit", both: "ratelimit", stock: "file"}[c.name]
 		out, err := exec.Command(server.Binary(t), "-plugins").CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v: %s", err, out)

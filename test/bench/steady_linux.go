@@ -78,6 +78,7 @@ func (s *sender) send(m []byte, due time.Time) error {
 	s.answered.late = append(s.answered.late, max(0, now.Sub(due)))
 	s.at[id] = now
 	s.answered.sent++
+	s.answered.out += int64(len(m))
 	_, err := syscall.Write(s.fd, m)
 	return err
 }
@@ -137,6 +138,7 @@ func (s *sender) receive() error {
 		if sent := &s.at[binary.BigEndian.Uint16(m)]; !sent.IsZero() {
 			// Both are times of the wall clock: the kernel knows no other.
 			s.answered.each = append(s.answered.each, max(0, arrived.Sub(sent.Round(0))))
+			s.answered.in += int64(n)
 			*sent = time.Time{}
 		}
 	}

@@ -200,7 +200,7 @@ func TestIsMade(t *testing.T) {
 func TestSteady(t *testing.T) {
 	p := &echo{silent: 10}
 	at := p.start(t)
-	messages, err := packAll(mix(tiny(), 40, 1))
+	messages, err := packAll(mix(tiny(), 40, 1), false)
 	if err != nil {
 		t.Fatal(err)
 	}

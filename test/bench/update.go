@@ -73,6 +73,7 @@ type updates struct {
 type answered struct {
 	latencies
 	sent, lost int
+	out, in    int64 // octets of the queries and of the answers
 	late       []time.Duration // how long after their time queries were sent
 }
 
@@ -151,7 +152,7 @@ func (m *meter) updateSet(t *testing.T, s subject, path string) {
 		live = append(live, r)
 		set.results = append(set.results, u)
 	}
-	messages, err := packAll(mix(s, queriesHeld/40*40, 11))
+	messages, err := packAll(mix(s, queriesHeld/40*40, 11), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,11 +255,11 @@ func (m *meter) updates(ctx context.Context, s subject, r *running, u *updated, 
 }
 
 // packAll gives the messages that ask questions.
-func packAll(qs []question) ([][]byte, error) {
+func packAll(qs []question, do bool) ([][]byte, error) {
 	list := make([][]byte, len(qs))
 	for i, q := range qs {
 		var err error
-		if list[i], err = pack(q, 0, false); err != nil {
+		if list[i], err = pack(q, 0, do); err != nil {
 			return nil, err
 		}
 	}

@@ -184,7 +184,7 @@ func TestUpdateRound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	messages, err := packAll(mix(s, 400, 1))
+	messages, err := packAll(mix(s, 400, 1), false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ type subject struct {
 	signed bool   // it is signed before it is served, and asked with DO
 	bare   bool   // queries for it are not timed
 	large  bool   // restarts and transfers are timed with it
-	fair   bool   // what the chain takes among a flood is timed with it
+	fair   bool   // what the chain takes among a flood is timed with it, and what a victim gets
 	write  func(io.Writer) error
 	// ask gives a question of a kind, or of the nearest kind that the zone has.
 	ask func(kind, *rand.Rand) question

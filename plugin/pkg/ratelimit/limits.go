@@ -141,7 +141,7 @@ type Config struct {
 // Bounds of a Config.
 const (
 	MaxSlip    = 10
-	MaxRate    = 100_000 // responses or requests a second
+	MaxRate    = 1_000_000 // responses or requests a second
 	MaxWindow  = time.Hour
 	maxDebt    = 1<<(balanceBits-1) - 1
 	MinEntries = 500
