@@ -144,12 +144,26 @@ func TestRateLimit(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(settings.ours, "\n", ", "), func(t *testing.T) {
 			t.Parallel()
-			compareLimits(t, file, settings.ours, settings.named, settings.slip)
+			// A machine that is busy with other things sends late, or loses packets; then it is tried again.
+			for attempt := 1; ; attempt++ {
+				complaints := compareLimits(t, file, settings.ours, settings.named, settings.slip)
+				if len(complaints) == 0 {
+					return
+				}
+				t.Logf("attempt %d: %s", attempt, strings.Join(complaints, "\n"))
+				if attempt == attempts {
+					t.Fatal("named and ours differ, however often they are tried")
+				}
+			}
 		})
 	}
 }
 
-func compareLimits(t *testing.T, file, settings, options string, slip int) {
+const attempts = 4
+
+// compareLimits sends the streams to both and tells what differs.
+func compareLimits(t *testing.T, file, settings, options string, slip int) (complaints []string) {
+	t.Helper()
 	named := server.StartProgram(t, server.Program{
 		Name: "named", Zones: []string{"example.org."},
 		Prepare: func(dir string, port int) ([]string, error) {
@@ -227,14 +241,17 @@ zone "example.org" { type primary; file %q; };
 		}
 		near := func(what string, a, b int) {
 			if math.Abs(float64(a-b)) > 0.05*float64(got.sent) {
-				t.Errorf("%s: %s: named %d, ours %d, of %d", s.name, what, a, b, got.sent)
+				complaints = append(complaints, fmt.Sprintf("%s: %s: named %d, ours %d, of %d", s.name, what, a, b, got.sent))
 			}
 		}
 		near("answers", want.answers, got.answers)
 		near("slips", want.slips, got.slips)
 		near("drops", want.drops, got.drops)
 		if got.sent < 30 || slices.Contains([]int{got.answers, got.drops}, 0) {
-			t.Errorf("%s: %v shows nothing", s.name, got)
+			complaints = append(complaints, fmt.Sprintf("%s: %v shows nothing", s.name, got))
 		}
 	}
+	named.Stop()
+	ours.Stop()
+	return complaints
 }
