@@ -425,7 +425,7 @@ func readTaps(l net.Listener, messages chan<- *dnstap.Message) error {
 	}
 	for d := dnstap.NewDecoder(frames, 1<<16); ; {
 		tap := new(dnstap.Dnstap)
-		if err := d.Decode(tap); errors.Is(err, io.EOF) {
+		if err := d.Decode(tap); errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) { // the server does not wait to hear that all is there
 			return nil
 		} else if err != nil {
 			return err
