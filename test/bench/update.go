@@ -73,7 +73,7 @@ type updates struct {
 type answered struct {
 	latencies
 	sent, lost int
-	out, in    int64 // octets of the queries and of the answers
+	out, in    int64           // octets of the queries and of the answers
 	late       []time.Duration // how long after their time queries were sent
 }
 
