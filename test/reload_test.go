@@ -343,6 +343,9 @@ func testReloadFails(t *testing.T, start starter) {
 	}
 	good := string(text)
 	reloadWith(t, s, reloaded)
+	if serialOf(s, "example.org.") == 0 { // from then on its sockets are served
+		t.Fatal("no answer")
+	}
 	before, goroutines := files(t, s), ours(t, debug)
 	if goroutines == 0 || before[at("data/zones.db")] == 0 {
 		t.Fatalf("%d goroutines, files %v", goroutines, before)
