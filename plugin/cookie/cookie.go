@@ -65,12 +65,12 @@ func (c *Cookie) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg)
 	exempt := stream || r.Opcode != dns.OpcodeQuery || c.require == cookie.Always && c.signed(r)
 	d := c.decide(l, take(r, &in), from, exempt, uint32(time.Now().Unix()), out[:])
 	w = newWriter(w, r, d.Option)
-	if d.Verdict != cookie.Answer {
+	if d.Verdict == cookie.FormErr || d.Verdict != cookie.Answer && !c.limited {
 		m := new(dns.Msg).SetRcode(r, d.Verdict.Rcode())
 		m.Truncated = d.Verdict == cookie.Truncate
 		return sent(respond(w, r, m))
 	}
-	if len(d.Option) == 0 {
+	if len(d.Option) == 0 && d.Verdict == cookie.Answer {
 		return plugin.NextOrFailure(name, c.Next, ctx, w, r)
 	}
 	rcode, err := plugin.NextOrFailure(name, c.Next, cookie.With(ctx, d.Request()), w, r)
@@ -87,12 +87,16 @@ type keyHolder interface {
 	TSIGKey(name string) (algorithm string, secret []byte, ok bool)
 }
 
-// bind looks for the plugin keys in the server block.
+// bind looks for the plugins keys and ratelimit in the server block.
 func (b *block) bind(config *dnsserver.Config) {
 	for _, h := range config.Handlers() {
 		if k, ok := h.(keyHolder); ok {
 			b.keys = k
 		}
+		b.limited = b.limited || h.Name() == "ratelimit"
+	}
+	if b.require == cookie.Limited && !b.limited {
+		log.Warningf("%s: require limited: the plugin ratelimit is not in the server block, so no cookie is ever required", b.place)
 	}
 }
 

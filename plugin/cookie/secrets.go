@@ -29,6 +29,7 @@ type block struct {
 	rotate   uint32    // seconds
 	rotateAt string    // place of the property; "" if it is not given
 	keys     keyHolder // nil without the plugin keys
+	limited  bool      // the plugin ratelimit is there: what the policy wants goes by its limits
 	lines    []line    // of the property secret; none: the process has a secret of its own
 	current  atomic.Pointer[cookie.Secrets]
 	known    atomic.Pointer[[]*listener]

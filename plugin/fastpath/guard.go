@@ -53,9 +53,9 @@ func newGuard(c *chain, s *dnsserver.Server) *guard {
 	return g
 }
 
-// respond appends the response to a query of that name, which r has taken, to dst. It
-// gives nil if there is none.
-func (g *guard) respond(dst []byte, q *wire.Question, folded dnsname.Name, from netip.Addr, now time.Time, r wire.Responder) []byte {
+// respond appends the response to a query of that name and size, which r has taken, to
+// dst. It gives nil if there is none.
+func (g *guard) respond(dst []byte, q *wire.Question, folded dnsname.Name, from netip.Addr, size int, now time.Time, r wire.Responder) []byte {
 	var option []byte // whole, for the response
 	var baked cookie.Decision
 	if g.cookies != nil {
@@ -63,7 +63,7 @@ func (g *guard) respond(dst []byte, q *wire.Question, folded dnsname.Name, from 
 		if len(baked.Option) > 0 {
 			option = wire.AppendOption(g.options[:0], wire.OptionCookie, baked.Option)
 		}
-		if baked.Verdict != cookie.Answer {
+		if baked.Verdict == cookie.FormErr || baked.Verdict != cookie.Answer && g.limits == nil {
 			response := wire.AppendError(dst, q, baked.Verdict.Rcode(), option)
 			if baked.Verdict == cookie.Truncate {
 				truncate(response[len(dst):], 0)
@@ -71,17 +71,31 @@ func (g *guard) respond(dst []byte, q *wire.Question, folded dnsname.Name, from 
 			return response
 		}
 	}
-	if g.limits == nil || !g.concerns(folded) {
+	if g.limits == nil {
 		response, _ := r.Append(dst, q, option)
 		return response
 	}
-	g.client = ratelimit.Client{Addr: from, Insist: baked.WhenLimited, Name: string(folded), Type: q.Type}
+	g.client = ratelimit.Client{Addr: from, Name: string(folded), Type: q.Type, Size: size}
 	switch baked.Result {
 	case cookie.Valid:
 		g.client.Cookie = ratelimit.ValidCookie
 	case cookie.Client, cookie.Invalid:
 		g.client.Cookie = ratelimit.AsksCookie
 	case cookie.None:
+	}
+	switch baked.Policy {
+	case cookie.Limited:
+		g.client.Insist = ratelimit.WhenLimited
+	case cookie.Always:
+		g.client.Insist = ratelimit.Always
+	case cookie.Never:
+	}
+	if !g.concerns(folded) {
+		if d := g.client.Insisted(); !d.GoesOn() {
+			return g.instead(dst, q, d, 0, option)
+		}
+		response, _ := r.Append(dst, q, option)
+		return response
 	}
 	if d := g.limits.Request(now, &g.client); !d.GoesOn() {
 		return g.instead(dst, q, d, 0, option)

@@ -203,7 +203,7 @@ func (l *loop) respond(dst []byte, q *wire.Question, p *udp.Packet) (how way, s 
 	if w.guard == nil {
 		response, _ = w.Append(dst, q, nil)
 	} else {
-		response = w.guard.respond(dst, q, l.name, p.Addr(), l.time(), w)
+		response = w.guard.respond(dst, q, l.name, p.Addr(), len(p.Data), l.time(), w)
 	}
 	if w.meter != nil {
 		s = w.meter.of(q)

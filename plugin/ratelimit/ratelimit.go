@@ -67,10 +67,14 @@ func (r *RateLimit) Top(n int) []ratelimit.Offender { return r.shared.Top(n) }
 // ServeDNS implements plugin.Handler.
 func (r *RateLimit) ServeDNS(ctx context.Context, w dns.ResponseWriter, req *dns.Msg) (int, error) {
 	t := &writer{ResponseWriter: w, block: r.block, request: req, now: time.Now()}
-	if !t.parse() {
+	concerned := t.parse()
+	t.ask(ctx)
+	if !concerned {
+		if d := t.client.Insisted(); !d.GoesOn() {
+			return dns.RcodeSuccess, t.instead(d, nil)
+		}
 		return plugin.NextOrFailure(name, r.Next, ctx, w, req)
 	}
-	t.ask(ctx)
 	if d := r.limits.Request(t.now, &t.client); !d.GoesOn() {
 		return dns.RcodeSuccess, t.instead(d, nil)
 	}
@@ -116,7 +120,14 @@ func (w *writer) ask(ctx context.Context) {
 		c.Cookie = ratelimit.AsksCookie
 	case cookie.None:
 	}
-	c.Insist = k.WhenLimited
+	switch k.Policy {
+	case cookie.Limited:
+		c.Insist = ratelimit.WhenLimited
+	case cookie.Always:
+		c.Insist = ratelimit.Always
+	case cookie.Never:
+	}
+	c.Size = w.request.Len()
 }
 
 // schemeOf gives that of the server a request came by: those over QUIC look like UDP.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/coredns/caddy"
@@ -44,6 +45,9 @@ func (p *peer) Write(b []byte) (int, error) {
 func udp(ip string) *peer { return &peer{addr: &net.UDPAddr{IP: net.ParseIP(ip), Port: 53}} }
 func tcp(ip string) *peer { return &peer{addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 53}} }
 
+// handlers is how many were made.
+var handlers atomic.Int64
+
 // handler gives the one of a directive in front of next. Its table is its own.
 func handler(t testing.TB, corefile string, next plugin.HandlerFunc) *RateLimit {
 	t.Helper()
@@ -53,7 +57,8 @@ func handler(t testing.TB, corefile string, next plugin.HandlerFunc) *RateLimit 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.shared, err = open(t.Name(), 0, b.config); err != nil {
+	b.config.Entries += int(handlers.Add(1))
+	if b.shared, err = open(b.config); err != nil {
 		t.Fatal(err)
 	}
 	b.limits = b.newLimits()
@@ -283,7 +288,7 @@ func TestTruncated(t *testing.T) {
 }
 
 func with(result cookie.Result, insist bool) context.Context {
-	return cookie.With(context.Background(), cookie.Request{Result: result, WhenLimited: insist})
+	return cookie.With(context.Background(), cookie.Request{Result: result, Policy: map[bool]cookie.Policy{true: cookie.Limited}[insist]})
 }
 
 func TestCookies(t *testing.T) {
@@ -349,8 +354,34 @@ func TestLargeWhileLimited(t *testing.T) {
 	}
 }
 
+// Who always needs a cookie is told so, as far as the limit of errors goes; outside of
+// the zones that are limited, and in a dry run, without a limit.
+func TestAlways(t *testing.T) {
+	on := func(result cookie.Result) context.Context {
+		return cookie.With(context.Background(), cookie.Request{Result: result, Policy: cookie.Always})
+	}
+	for _, tc := range []struct {
+		directive string
+		ctx       context.Context
+		want      string
+	}{
+		{"ratelimit {\nerror 5\n}", on(cookie.Client), "[badcookie:13 drop:7]"},
+		{"ratelimit {\nerror 5\n}", on(cookie.Invalid), "[badcookie:13 drop:7]"},
+		{"ratelimit {\nerror 5\n}", on(cookie.None), "[drop:7 truncate:13]"},
+		{"ratelimit {\nresponses 50\n}", on(cookie.Valid), "[answer:20]"},
+		{"ratelimit example.net {\nerror 5\n}", on(cookie.Client), "[badcookie:20]"},
+		{"ratelimit {\nerror 5\ndry_run\n}", on(cookie.Client), "[badcookie:20]"},
+		{"ratelimit {\nerror 5\nexempt net 192.0.2.0/24\n}", on(cookie.None), "[truncate:20]"},
+	} {
+		r := handler(t, tc.directive, zone)
+		if got := r.outcomes(t, tc.ctx, udp("192.0.2.1"), 20, same("www.example.org."), dns.TypeTXT); got != tc.want {
+			t.Errorf("%q: %s, want %s", tc.directive, got, tc.want)
+		}
+	}
+}
+
 func TestRequests(t *testing.T) {
-	const limit = "ratelimit {\nrequests 10%s\nslip 1\n%s\n}"
+	const limit = "ratelimit {\nresponses 0\nrequests 10%s\nslip 1\n%s\n}"
 	www := same("www.example.org.")
 	on := func(scheme string) context.Context {
 		return context.WithValue(context.Background(), dnsserver.Key{}, &dnsserver.Server{Addr: scheme + "://:53"})
@@ -541,7 +572,7 @@ func BenchmarkServeDNS(b *testing.B) {
 		}
 	})
 	b.Run("with", func(b *testing.B) {
-		r := handler(b, "ratelimit {\nresponses 100000\nwindow 1s\nrequests 100000\n}", next)
+		r := handler(b, "ratelimit {\nresponses 100000\nwindow 1s\nrequests 100000\noctets 10000000\n}", next)
 		b.ReportAllocs()
 		for b.Loop() {
 			p.got = p.got[:0]

@@ -27,26 +27,27 @@ func setup(c *caddy.Controller) error {
 	if err != nil {
 		return plugin.Error(name, err)
 	}
-	block := strings.Join(c.ServerBlockKeys, " ")
-	if b.shared, err = open(block, nth(c, block), b.config); err != nil {
+	if b.shared, err = open(b.config); err != nil {
 		return plugin.Error(name, fmt.Errorf("%s - Error during parsing: %w", b.place, err))
 	}
 	b.limits = b.newLimits()
-	dnsserver.GetConfig(c).AddPlugin(func(next plugin.Handler) plugin.Handler { return &RateLimit{Next: next, block: b} })
+	config := dnsserver.GetConfig(c)
+	c.OnStartup(func() error {
+		b.warn(config)
+		return nil
+	})
+	config.AddPlugin(func(next plugin.Handler) plugin.Handler { return &RateLimit{Next: next, block: b} })
 	return nil
 }
 
-// nth gives how many blocks of an instance with such keys there were before: blocks
-// with a view may have the same.
-func nth(c *caddy.Controller, block string) int {
-	type key struct{}
-	seen, ok := c.Get(key{}).(map[string]int)
-	if !ok {
-		seen = make(map[string]int)
-		c.Set(key{}, seen)
+// warn says what exempts nobody, because a plugin is not in the server block.
+func (b *block) warn(config *dnsserver.Config) {
+	if b.config.ExemptCookie && config.Handler("cookie") == nil {
+		log.Warningf("%s: exempt cookie: the plugin cookie is not in the server block", b.place)
 	}
-	seen[block]++
-	return seen[block] - 1
+	if len(b.keys) > 0 && config.Handler("keys") == nil && config.Handler("tsig") == nil {
+		log.Warningf("%s: exempt key: neither the plugin keys nor tsig is in the server block", b.place)
+	}
 }
 
 // Settings of the profiles.
@@ -56,18 +57,18 @@ var (
 		Window: 15 * time.Second, Slip: 2, Prefix4: 24, Prefix6: 56,
 		Action: ratelimit.DropRequest, Entries: 100_000, Log: time.Minute,
 	}
-	publicRates = [...]int{ratelimit.Positive: 20, ratelimit.NoData: 20, ratelimit.NXDomain: 50, ratelimit.Referral: 20, ratelimit.Error: 10, ratelimit.Large: 50}
+	publicRates = [...]int{ratelimit.Positive: 20, ratelimit.NoData: 20, ratelimit.NXDomain: 50, ratelimit.Referral: 20, ratelimit.Error: 10}
 )
 
 const (
-	publicRequests  = 100
+	publicRequests  = 500
+	publicOctets    = 50_000
 	clusterRequests = 10_000
 )
 
-// limitProperties set limits; without any, those of the profile apply.
-var limitProperties = map[string]ratelimit.Class{
+// classProperties set limits of a class of responses.
+var classProperties = map[string]ratelimit.Class{
 	"responses": ratelimit.Positive, "nodata": ratelimit.NoData, "nxdomain": ratelimit.NXDomain, "referral": ratelimit.Referral, "error": ratelimit.Error,
-	"large": ratelimit.Large,
 }
 
 // parse reads the directive.
@@ -180,8 +181,10 @@ func (p *parser) property(property string, args []string) error {
 		*to = d
 	}
 	switch property {
-	case "responses", "nodata", "nxdomain", "referral", "error", "large":
-		number(&c.Rates[limitProperties[property]])
+	case "responses", "nodata", "nxdomain", "referral", "error":
+		number(&c.Rates[classProperties[property]])
+	case "octets":
+		number(&c.Octets)
 	case "all":
 		number(&c.All)
 	case "window":
@@ -282,27 +285,26 @@ func (p *parser) parseExempt(args []string) error {
 	return nil
 }
 
-// complete sets the limits that are not given. Without any they are those of the
-// profile; else they follow responses, as in BIND.
+// complete sets the limits that are not given: to those of the profile, but classes of
+// responses follow the limit of responses if that is given, as in BIND.
 func (p *parser) complete(cluster bool) {
 	c := &p.config
-	given := p.seen["all"] || p.seen["requests"]
-	for property := range limitProperties {
-		given = given || p.seen[property]
-	}
-	switch {
-	case cluster:
-		if !p.seen["requests"] {
-			c.Requests, c.Action = clusterRequests, ratelimit.TruncateRequest
-		}
-	case !given:
-		c.Rates = publicRates
+	if !p.seen["requests"] {
 		c.Requests, c.Action = publicRequests, ratelimit.TruncateRequest
-		return
+		if cluster {
+			c.Requests = clusterRequests
+		}
 	}
-	for property, class := range limitProperties {
-		if !p.seen[property] && class != ratelimit.Large {
+	if !p.seen["octets"] && !cluster {
+		c.Octets = publicOctets
+	}
+	for property, class := range classProperties {
+		switch {
+		case p.seen[property]:
+		case p.seen["responses"]:
 			c.Rates[class] = c.Rates[ratelimit.Positive]
+		case !cluster:
+			c.Rates[class] = publicRates[class]
 		}
 	}
 }

@@ -16,30 +16,30 @@ func (b *block) start() time.Time { return time.Now() }
 
 func describe(b *block) string {
 	c := b.config
-	return strings.Join(strings.Fields(fmt.Sprintf("%v %d %v %d %d/%d %d %d %d %v %v %v %v %v %v %v",
-		c.Rates, c.All, c.Window, c.Slip, c.Prefix4, c.Prefix6, c.Requests, c.Action, c.Entries, c.Exempt, c.ExemptCookie, c.DryRun, c.Log,
+	return strings.Join(strings.Fields(fmt.Sprintf("%v %d %d %v %d %d/%d %d %d %d %v %v %v %v %v %v %v",
+		c.Rates, c.Octets, c.All, c.Window, c.Slip, c.Prefix4, c.Prefix6, c.Requests, c.Action, c.Entries, c.Exempt, c.ExemptCookie, c.DryRun, c.Log,
 		b.keys, b.protos, b.zones)), " ")
 }
 
 func TestParse(t *testing.T) {
 	const rest = "100000 [] false false 1m0s [] [] []"
 	for _, tc := range []struct{ name, corefile, want string }{
-		{"public", "ratelimit", "[20 20 50 20 10 50] 0 15s 2 24/56 100 2 " + rest},
-		{"public, but", "ratelimit {\nslip 1\nwindow 10s\nprefix4 32\nprefix6 64\n}", "[20 20 50 20 10 50] 0 10s 1 32/64 100 2 " + rest},
-		{"cluster", "ratelimit cluster", "[0 0 0 0 0 0] 0 15s 2 24/56 10000 2 " + rest},
-		{"cluster, but", "ratelimit cluster {\nrequests 500 refuse\n}", "[0 0 0 0 0 0] 0 15s 2 24/56 500 1 " + rest},
-		{"as BIND", "ratelimit {\nresponses 5\n}", "[5 5 5 5 5 0] 0 15s 2 24/56 0 0 " + rest},
-		{"as BIND, but", "ratelimit {\nnxdomain 7\nresponses 5\nerror 0\nall 30\n}", "[5 5 7 5 0 0] 30 15s 2 24/56 0 0 " + rest},
-		{"large ones", "ratelimit {\nresponses 5\nlarge 50\n}", "[5 5 5 5 5 50] 0 15s 2 24/56 0 0 " + rest},
-		{"one class", "ratelimit {\nnxdomain 7\n}", "[0 0 7 0 0 0] 0 15s 2 24/56 0 0 " + rest},
-		{"requests alone", "ratelimit {\nrequests 50\n}", "[0 0 0 0 0 0] 0 15s 2 24/56 50 2 " + rest},
-		{"requests drop", "ratelimit {\nrequests 50 drop\n}", "[0 0 0 0 0 0] 0 15s 2 24/56 50 0 " + rest},
+		{"public", "ratelimit", "[20 20 50 20 10] 50000 0 15s 2 24/56 500 2 " + rest},
+		{"public, but", "ratelimit {\nslip 1\nwindow 10s\nprefix4 32\nprefix6 64\n}", "[20 20 50 20 10] 50000 0 10s 1 32/64 500 2 " + rest},
+		{"cluster", "ratelimit cluster", "[0 0 0 0 0] 0 0 15s 2 24/56 10000 2 " + rest},
+		{"cluster, but", "ratelimit cluster {\nrequests 500 refuse\nerror 5\n}", "[0 0 0 0 5] 0 0 15s 2 24/56 500 1 " + rest},
+		{"classes as BIND", "ratelimit {\nresponses 5\n}", "[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 " + rest},
+		{"classes as BIND, but", "ratelimit {\nnxdomain 7\nresponses 5\nerror 0\nall 30\n}", "[5 5 7 5 0] 50000 30 15s 2 24/56 500 2 " + rest},
+		{"none but octets", "ratelimit {\nresponses 0\nrequests 0\noctets 9000\n}", "[0 0 0 0 0] 9000 0 15s 2 24/56 0 2 " + rest},
+		{"one class", "ratelimit {\nnxdomain 7\n}", "[20 20 7 20 10] 50000 0 15s 2 24/56 500 2 " + rest},
+		{"requests", "ratelimit {\nrequests 50\n}", "[20 20 50 20 10] 50000 0 15s 2 24/56 50 2 " + rest},
+		{"requests drop", "ratelimit {\nrequests 50 drop\n}", "[20 20 50 20 10] 50000 0 15s 2 24/56 50 0 " + rest},
 		{
 			"exempt", "ratelimit {\nresponses 5\nexempt net 192.0.2.1 2001:db8::/32\nexempt net 10.0.0.0/8\nexempt key A.example\nexempt cookie\nexempt proto tcp quic\ntable 5000\ndry_run\nlog 5s\n}",
-			"[5 5 5 5 5 0] 0 15s 2 24/56 0 0 5000 [192.0.2.1/32 2001:db8::/32 10.0.0.0/8] true true 5s [a.example.] [tcp quic] []",
+			"[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 5000 [192.0.2.1/32 2001:db8::/32 10.0.0.0/8] true true 5s [a.example.] [tcp quic] []",
 		},
-		{"zones", "ratelimit sub.example.org {\nresponses 5\n}", `[5 5 5 5 5 0] 0 15s 2 24/56 0 0 100000 [] false false 1m0s [] [] [sub.example.org.]`},
-		{"zones that cover the block", "ratelimit . {\nresponses 5\n}", "[5 5 5 5 5 0] 0 15s 2 24/56 0 0 " + rest},
+		{"zones", "ratelimit sub.example.org {\nresponses 5\n}", `[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 100000 [] false false 1m0s [] [] [sub.example.org.]`},
+		{"zones that cover the block", "ratelimit . {\nresponses 5\n}", "[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 " + rest},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := caddy.NewTestController("dns", tc.corefile)
@@ -65,8 +65,9 @@ func TestParseErrors(t *testing.T) {
 		{"no number", "ratelimit {\nresponses\n}", `responses: want one number, not ""`},
 		{"word", "ratelimit {\nresponses many\n}", `responses: "many" is not a number`},
 		{"negative", "ratelimit {\nresponses -1\n}", `responses: "-1" is not a number`},
-		{"high", "ratelimit {\nresponses 100001\n}", "100001 is not a rate"},
-		{"debt", "ratelimit {\nresponses 10000\nwindow 1h\n}", "too high for the window"},
+		{"high", "ratelimit {\nerror 1000001\n}", "error: 1000001 is not a rate"},
+		{"debt", "ratelimit {\nresponses 10000\nwindow 1h\n}", "response: the rate 10000 is too high for the window"},
+		{"octets", "ratelimit {\noctets 100000000\n}", "octets: the rate 100000000 is too high for the window"},
 		{"slip", "ratelimit {\nslip 11\n}", "Testfile:1 - Error during parsing: 11 is not a slip: want 0 to 10"},
 		{"window", "ratelimit {\nwindow 15\n}", `window: "15" is not a duration such as 15s`},
 		{"short window", "ratelimit {\nwindow 100ms\n}", "is not a window"},
@@ -83,7 +84,7 @@ func TestParseErrors(t *testing.T) {
 		{"bits", "ratelimit {\nexempt net 192.0.2.1/24\n}", "want 192.0.2.0/24"},
 		{"proto", "ratelimit {\nexempt proto udp\n}", `unknown protocol "udp"`},
 		{"dry_run", "ratelimit {\ndry_run yes\n}", `dry_run: unexpected "yes"`},
-		{"log", "ratelimit {\nlog 1ms\n}", "the period of the log is less than a second"},
+		{"log", "ratelimit {\nlog 1ms\n}", "1ms is not a period of the log"},
 		{"brace", "ratelimit {\nall 5 {\n}\n}", "all: unexpected"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -99,26 +100,23 @@ func TestParseErrors(t *testing.T) {
 // A table lives as long as a block with its settings does.
 func TestTableOutlivesReload(t *testing.T) {
 	c := unlimited
-	c.Rates[0] = 5
-	first, err := open(t.Name(), 0, c)
+	c.Rates[0], c.Entries = 5, 12_345
+	first, err := open(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := open(t.Name(), 0, c); err != nil || again != first {
+	if again, err := open(c); err != nil || again != first {
 		t.Error("the same settings have another table")
 	}
-	if other, err := open(t.Name(), 1, c); err != nil || other == first {
-		t.Error("another block has the same table")
-	}
 	c.Rates[0] = 6
-	if other, err := open(t.Name(), 0, c); err != nil || other == first {
+	if other, err := open(c); err != nil || other == first {
 		t.Error("other settings have the same table")
 	}
 	runtime.KeepAlive(first)
 	runtime.GC()
 	runtime.GC()
 	for _, s := range live() {
-		if s.block == t.Name() {
+		if s.config.Entries == c.Entries {
 			t.Error("a table that nobody uses lives")
 		}
 	}

@@ -15,27 +15,26 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/ratelimit"
 )
 
-// shared is a table that the instances of a server block before and after a reload
-// have in common, and what the log says of it.
+// shared is a table that server blocks of the same settings have in common, before and
+// after a reload, and what the log says of it. So a network has no more of what several
+// blocks give than of one.
 type shared struct {
 	*ratelimit.Table
 	config  ratelimit.Config
-	block   string // the server block, for the log
 	pending atomic.Bool
 	lines   atomic.Int64 // in this period
 }
 
-// tables are those that live, by server block and settings. Who stops using one need
+// tables are those that live, by settings. Who stops using one need
 // not say so, and may fail to start at any time.
 var tables struct {
 	sync.Mutex
 	byKey map[string]weak.Pointer[shared]
 }
 
-// open gives the table of a server block, the n-th of its name, with its settings.
-// It is the one there is if these are the same.
-func open(block string, n int, c ratelimit.Config) (*shared, error) {
-	key := fmt.Sprintf("%s %d %+v", block, n, c)
+// open gives the table of those settings, the one there is if there is one.
+func open(c ratelimit.Config) (*shared, error) {
+	key := fmt.Sprintf("%+v", c)
 	tables.Lock()
 	defer tables.Unlock()
 	for k, p := range tables.byKey {
@@ -46,7 +45,7 @@ func open(block string, n int, c ratelimit.Config) (*shared, error) {
 	if s := tables.byKey[key].Value(); s != nil {
 		return s, nil
 	}
-	s := &shared{config: c, block: block}
+	s := &shared{config: c}
 	var err error
 	now := time.Now()
 	start := now.Add(-time.Duration(now.Nanosecond())) // seconds begin with those of the clock, as in BIND
@@ -121,23 +120,28 @@ func (s *shared) began(e ratelimit.Event) {
 	}
 	qtype := dns.Type(e.Type).String()
 	if e.Name == "" {
-		log.Infof("%s: %s %s limited: %s, %s", s.block, e.Prefix, is, e.Class, e.Decision)
+		log.Infof("%s %s limited: %s, %s", e.Prefix, is, e.Class, e.Decision)
 		return
 	}
-	log.Infof("%s: %s %s limited: %s, %s: %q %s", s.block, e.Prefix, is, e.Class, e.Decision, dnsname.Name(e.Name).String(), qtype)
+	log.Infof("%s %s limited: %s, %s: %q %s", e.Prefix, is, e.Class, e.Decision, dnsname.Name(e.Name).String(), qtype)
 }
 
-// report logs the networks that were limited most in the period.
+// report logs the networks that were limited most in the period, each period until
+// one without any.
 func (s *shared) report() {
 	lines := s.lines.Swap(0)
-	s.pending.Store(false)
 	var list []string
 	for _, o := range s.Turn(topOffenders) {
 		list = append(list, fmt.Sprintf("%s %d", o.Prefix, o.Count))
 	}
+	if len(list) == 0 {
+		s.pending.Store(false)
+		return
+	}
+	time.AfterFunc(s.config.Log, s.report)
 	more := ""
 	if lines > maxLines {
 		more = fmt.Sprintf("; %d networks were not named when they began to be", lines-maxLines)
 	}
-	log.Infof("%s: limited most in %v, with the number of requests and responses: %s%s", s.block, s.config.Log, strings.Join(list, ", "), more)
+	log.Infof("limited most in %v, with the number of requests and responses: %s%s", s.config.Log, strings.Join(list, ", "), more)
 }

@@ -66,14 +66,27 @@ func (w *writer) WriteMsg(m *dns.Msg) error {
 	if w.request.Opcode != dns.OpcodeQuery && r.Class != ratelimit.Error {
 		return w.ResponseWriter.WriteMsg(m) // an acknowledgment is no larger than what it is for
 	}
-	if w.limits.WantsSize(&w.client) {
-		r.Size = m.Len()
-	}
+	r.Size = w.size(m)
 	d := w.limits.Response(w.now, &w.client, &r)
 	if d.GoesOn() {
 		return w.ResponseWriter.WriteMsg(m)
 	}
 	return w.instead(d, m)
+}
+
+// size gives that of a response as the server will send it: names are compressed where
+// it would not fit otherwise.
+func (w *writer) size(m *dns.Msg) int {
+	plain := *m
+	plain.Compress = false
+	n, limit := plain.Len(), dns.MinMsgSize
+	if opt := w.request.IsEdns0(); opt != nil {
+		limit = max(limit, int(opt.UDPSize()))
+	}
+	if n > limit && m.Compress {
+		return min(n, m.Len())
+	}
+	return n
 }
 
 // Write implements dns.ResponseWriter. What is packed is an error, or no answer that

@@ -77,7 +77,7 @@ var candidates = []candidate{
 }
 
 // guards have all mechanisms at work and limits that nothing here reaches.
-const guards = "cookie\n\tratelimit {\n\t\tresponses 1000000\n\t\tlarge 1000000\n\t\tall 1000000\n\t\trequests 1000000\n\t\twindow 1s\n\t}\n\t"
+const guards = "cookie\n\tratelimit {\n\t\tresponses 1000000\n\t\toctets 100000000\n\t\tall 1000000\n\t\trequests 1000000\n\t\twindow 1s\n\t}\n\t"
 
 // takes tells whether a candidate is measured with a zone.
 func (c candidate) takes(zone string) bool { return c.zones == nil || slices.Contains(c.zones, zone) }

@@ -38,8 +38,7 @@ func (v Verdict) Rcode() int {
 type Decision struct {
 	Verdict Verdict
 	Result  Result
-	// WhenLimited is that of Request.
-	WhenLimited bool
+	Policy  Policy // that of Request
 	// Option is the content of the option for the response, whatever that is; its
 	// length is 0 if the response gets none.
 	Option []byte
@@ -47,7 +46,7 @@ type Decision struct {
 
 // Request gives what those are told who handle the request.
 func (d Decision) Request() Request {
-	return Request{Result: d.Result, WhenLimited: d.WhenLimited, Option: string(d.Option)}
+	return Request{Result: d.Result, Policy: d.Policy, Option: string(d.Option)}
 }
 
 // Decide says what becomes of a request by the content of the first COOKIE option in
@@ -56,8 +55,11 @@ func (d Decision) Request() Request {
 // it is no query. The option for the response is made in dst[:0] and valid until that
 // is used again. RFC 7873 §5.2.
 func (s *Secrets) Decide(p Policy, option []byte, addr netip.Addr, exempt bool, now uint32, dst []byte) Decision {
-	d := Decision{WhenLimited: p == Limited}
-	must := p == Always && !exempt
+	d := Decision{Policy: p}
+	if exempt {
+		d.Policy = Never
+	}
+	must := d.Policy == Always
 	if option == nil {
 		if must {
 			d.Verdict = Truncate

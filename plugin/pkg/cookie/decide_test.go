@@ -44,11 +44,15 @@ func TestDecide(t *testing.T) {
 	} {
 		d := s.Decide(c.policy, options[c.option], addr, c.exempt, 1000, nil)
 		gets := c.result != None
-		if d.Verdict != c.verdict || d.Result != c.result || d.WhenLimited != (c.policy == Limited) || gets != (len(d.Option) == OptionSize) {
+		policy := c.policy
+		if c.exempt {
+			policy = Never
+		}
+		if d.Verdict != c.verdict || d.Result != c.result || d.Policy != policy || gets != (len(d.Option) == OptionSize) {
 			t.Errorf("%d %s %v: %+v", c.policy, c.option, c.exempt, d)
 		}
 		r := From(With(context.Background(), d.Request()))
-		if r.Option != string(d.Option) || r.Result != d.Result || r.WhenLimited != d.WhenLimited || gets != (r.Room() == 28) {
+		if r.Option != string(d.Option) || r.Result != d.Result || r.Policy != d.Policy || gets != (r.Room() == 28) {
 			t.Errorf("%d %s %v: %+v", c.policy, c.option, c.exempt, r)
 		}
 	}

@@ -33,9 +33,10 @@ func (r Result) String() string {
 // option into it, that is done on its way out; but leaves Room octets free.
 type Request struct {
 	Result Result
-	// WhenLimited tells that a request without a valid cookie that comes while limits
-	// act upon its network gets BADCOOKIE, if it has a client cookie.
-	WhenLimited bool
+	// Policy says whether the request needs a valid cookie: never, always, or while
+	// limits act upon its network, if it has a client cookie. Then BADCOOKIE is in place
+	// of an answer, or TC if it has no cookie at all.
+	Policy Policy
 	// Option is the content of the option for the response, a client and a server
 	// cookie; its length is 0 if the response gets none.
 	Option string

@@ -1,7 +1,8 @@
 package ratelimit
 
 // state is an account in one word, so that it changes at once: the second of its
-// last response, class, count of slips, and balance in responses.
+// last response, class, count of slips, and balance in responses
+// or units of octets.
 //
 //	 63        32 31  28 27  24 23       0
 //	┌────────────┬──────┬──────┬──────────┐
@@ -55,11 +56,11 @@ func (r *rules) credited(s state, second uint32) (balance, slips int64) {
 // fresh is an account that has had no response yet.
 func (r *rules) fresh(second uint32, c Class) state { return newState(second, c, 0, r.rates[c]) }
 
-// debit charges an account for a response. The arithmetic is that of BIND.
-func (r *rules) debit(s state, second uint32) (state, verdict) {
+// debit charges an account so much for a response. The arithmetic is that of BIND.
+func (r *rules) debit(s state, second uint32, charge int64) (state, verdict) {
 	c := s.class()
 	balance, slips := r.credited(s, second)
-	balance = max(balance-1, -r.window*r.rates[c])
+	balance = max(balance-charge, -r.window*r.rates[c])
 	v := pass
 	if balance < 0 {
 		v = drop

@@ -29,34 +29,34 @@ func newAccounts(entries int, r rules) *accounts {
 	return &accounts{rules: r, sets: make([]set, (entries+ways-1)/ways)}
 }
 
-// debit charges the account of hash h, which is not 0, for a response of class c. It
-// counts accounts that have to go.
-func (a *accounts) debit(h uint64, second uint32, c Class, evictions *atomic.Uint64) verdict {
+// debit charges the account of hash h, which is not 0, so much for a response of class
+// c. It counts accounts that have to go.
+func (a *accounts) debit(h uint64, second uint32, c Class, charge int64, evictions *atomic.Uint64) verdict {
 	n, _ := bits.Mul64(h, uint64(len(a.sets)))
 	s := &a.sets[n]
 	for {
 		for i := range s.tags {
 			if s.tags[i].Load() == h {
-				if v, ok := a.debitAt(s, i, h, second); ok {
+				if v, ok := a.debitAt(s, i, h, second, charge); ok {
 					return v
 				}
 				break
 			}
 		}
-		if v, ok := a.enter(s, h, second, c, evictions); ok {
+		if v, ok := a.enter(s, h, second, c, charge, evictions); ok {
 			return v
 		}
 	}
 }
 
 // debitAt charges the account at a place, if it is still there that of hash h.
-func (a *accounts) debitAt(s *set, i int, h uint64, second uint32) (verdict, bool) {
+func (a *accounts) debitAt(s *set, i int, h uint64, second uint32, charge int64) (verdict, bool) {
 	for {
 		old := s.states[i].Load()
 		if s.tags[i].Load() != h { // else old is the state of this account
 			return 0, false
 		}
-		next, v := a.rules.debit(state(old), second)
+		next, v := a.rules.debit(state(old), second, charge)
 		if s.states[i].CompareAndSwap(old, uint64(next)) {
 			return v, true
 		}
@@ -64,7 +64,7 @@ func (a *accounts) debitAt(s *set, i int, h uint64, second uint32) (verdict, boo
 }
 
 // enter opens an account and charges it. It is false if the account is there by now.
-func (a *accounts) enter(s *set, h uint64, second uint32, c Class, evictions *atomic.Uint64) (verdict, bool) {
+func (a *accounts) enter(s *set, h uint64, second uint32, c Class, charge int64, evictions *atomic.Uint64) (verdict, bool) {
 	for !s.lock.CompareAndSwap(0, 1) {
 		runtime.Gosched() // until another goroutine has looked through these few
 	}
@@ -77,7 +77,7 @@ func (a *accounts) enter(s *set, h uint64, second uint32, c Class, evictions *at
 		}
 		i := a.victim(s, second)
 		if i < 0 {
-			return a.debitShared(s, second, c), true
+			return a.debitShared(s, second, c, charge), true
 		}
 		tag, old := s.tags[i].Load(), s.states[i].Load()
 		s.tags[i].Store(0)
@@ -85,7 +85,7 @@ func (a *accounts) enter(s *set, h uint64, second uint32, c Class, evictions *at
 			s.tags[i].Store(tag) // it came into debt just now
 			continue
 		}
-		next, v := a.rules.debit(a.fresh(second, c), second)
+		next, v := a.rules.debit(a.fresh(second, c), second, charge)
 		if !s.states[i].CompareAndSwap(old, uint64(next)) {
 			s.tags[i].Store(tag)
 			continue
@@ -116,7 +116,7 @@ func (a *accounts) victim(s *set, second uint32) int {
 }
 
 // debitShared charges the account of those that have none.
-func (a *accounts) debitShared(s *set, second uint32, c Class) verdict {
+func (a *accounts) debitShared(s *set, second uint32, c Class, charge int64) verdict {
 	for {
 		old := s.shared.Load()
 		account := state(old)
@@ -125,7 +125,7 @@ func (a *accounts) debitShared(s *set, second uint32, c Class) verdict {
 		}
 		// What it holds is of several classes; it goes by that of the response.
 		account = newState(account.second(), c, account.slips(), account.balance())
-		next, v := a.rules.debit(account, second)
+		next, v := a.rules.debit(account, second, charge)
 		if s.shared.CompareAndSwap(old, uint64(next)) {
 			return v
 		}

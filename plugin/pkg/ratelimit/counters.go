@@ -82,6 +82,8 @@ func newCounters(entries int, rate int, k *key) *counters {
 
 func newBudget(l level, six bool, instant float64) budget {
 	requests := uint64(instant) * uint64(l.multiple)
+	// Limits of wide networks that a counter cannot hold are as much as it can.
+	requests = min(requests, maxValue)
 	step := maxValue / requests
 	b := budget{step: step, capacity: step * requests}
 	b.hi, b.lo = mask(l.bits, six)

@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"math/rand/v2"
@@ -20,7 +19,7 @@ const (
 	NXDomain              // no such name: that of the zone
 	Referral              // that of the cut
 	Error                 // that of the network
-	Large                 // of more than SmallAnswer octets, in addition to the account by class: that of the network
+	Octets                // by which responses are larger than their requests, in addition to the account by class: that of the network
 	all                   // all of a network, in addition
 	Requests              // not a response: before the lookup
 
@@ -29,7 +28,7 @@ const (
 )
 
 // Classes gives those that decisions are counted by.
-func Classes() []Class { return []Class{Positive, NoData, NXDomain, Referral, Error, Large, Requests} }
+func Classes() []Class { return []Class{Positive, NoData, NXDomain, Referral, Error, Octets, Requests} }
 
 // String gives the word for the class that metrics use.
 func (c Class) String() string {
@@ -44,8 +43,8 @@ func (c Class) String() string {
 		return "referral"
 	case Error:
 		return "error"
-	case Large:
-		return "large"
+	case Octets:
+		return "octets"
 	case Requests:
 		return "request"
 	default:
@@ -118,8 +117,9 @@ const (
 
 // Config is the settings of a table. The zero value of a limit is none.
 type Config struct {
-	Rates [Large + 1]int // responses a second of an account, by class
-	All   int            // responses a second to a network
+	Rates  [Error + 1]int // responses a second of an account, by class
+	Octets int            // a second to a network, by which responses are larger than their requests
+	All    int            // responses a second to a network
 
 	Window  time.Duration // how far an account may be in debt, in whole seconds of its rate; and how long limits act. At least a second
 	Slip    int           // of so many responses that are limited one is sent in a form that does no harm; 0: none; at most MaxSlip
@@ -141,27 +141,43 @@ type Config struct {
 // Bounds of a Config.
 const (
 	MaxSlip    = 10
-	MaxRate    = 1_000_000 // responses or requests a second
+	MaxRate    = 1_000_000   // responses or requests a second
+	MaxOctets  = 100_000_000 // a second
 	MaxWindow  = time.Hour
 	maxDebt    = 1<<(balanceBits-1) - 1
 	MinEntries = 500
 	MaxEntries = 1 << 27
+	MaxLog     = 24 * time.Hour
 )
 
-// SmallAnswer is the greatest size of a response, in octets, that is not large.
-const SmallAnswer = 512
+const (
+	smallAnswer = 512 // octets that every response may have while limits act
+	unit        = 32  // octets that are charged at once
+)
 
 // Validate tells what is wrong with the settings.
 func (c *Config) Validate() error {
+	seconds := int64(c.Window / time.Second)
 	for i, n := range append(c.Rates[:], c.All, c.Requests) {
-		if n < 0 || n > MaxRate {
-			return fmt.Errorf("%d is not a rate: want 0 to %d", n, MaxRate)
+		what := "all"
+		switch {
+		case i < len(c.Rates):
+			what = Class(i).String()
+		case i > len(c.Rates):
+			what = "requests"
 		}
-		if i <= len(c.Rates) && int64(n)*int64(c.Window/time.Second) > maxDebt {
-			return fmt.Errorf("the rate %d is too high for the window: at most %d responses in it", n, maxDebt)
+		if n < 0 || n > MaxRate {
+			return fmt.Errorf("%s: %d is not a rate: want 0 to %d", what, n, MaxRate)
+		}
+		if i <= len(c.Rates) && int64(n)*seconds > maxDebt {
+			return fmt.Errorf("%s: the rate %d is too high for the window of %v: at most %d responses in it", what, n, c.Window, maxDebt)
 		}
 	}
 	switch {
+	case c.Octets < 0 || c.Octets > MaxOctets:
+		return fmt.Errorf("octets: %d is not a rate: want 0 to %d", c.Octets, MaxOctets)
+	case units(c.Octets)*seconds > maxDebt:
+		return fmt.Errorf("octets: the rate %d is too high for the window of %v: at most %d octets in it", c.Octets, c.Window, maxDebt*unit)
 	case c.Window < time.Second || c.Window > MaxWindow || c.Window%time.Second != 0:
 		return fmt.Errorf("%v is not a window: want 1s to %v, in whole seconds", c.Window, MaxWindow)
 	case c.Slip < 0 || c.Slip > MaxSlip:
@@ -172,11 +188,14 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%d is not a length of an IPv6 prefix: want 1 to 128", c.Prefix6)
 	case c.Entries < MinEntries || c.Entries > MaxEntries:
 		return fmt.Errorf("%d is not a size of the table: want %d to %d", c.Entries, MinEntries, MaxEntries)
-	case c.Log < time.Second:
-		return errors.New("the period of the log is less than a second")
+	case c.Log < time.Second || c.Log > MaxLog:
+		return fmt.Errorf("%v is not a period of the log: want 1s to %v", c.Log, MaxLog)
 	}
 	return nil
 }
+
+// units gives how many units octets are, rounded up.
+func units(octets int) int64 { return (int64(octets) + unit - 1) / unit }
 
 // An Event is that a network begins to be limited.
 type Event struct {
@@ -220,8 +239,8 @@ func New(c Config, now time.Time, began func(Event)) (*Table, error) {
 		r.rates[i] = int64(n)
 		t.limited = t.limited || n > 0
 	}
-	r.rates[all] = int64(c.All)
-	t.limited = t.limited || c.All > 0
+	r.rates[Octets], r.rates[all] = units(c.Octets), int64(c.All)
+	t.limited = t.limited || c.Octets > 0 || c.All > 0
 	t.hi4, _ = mask(c.Prefix4, false)
 	t.hi6, t.lo6 = mask(c.Prefix6, true)
 	t.acting, t.logged, t.offenders = newRecent(c.Entries/4), newRecent(c.Entries/4), newSketch()
@@ -272,15 +291,15 @@ func (t *Table) respond(network uint64, second uint32, c Class, name string, qty
 		switch c {
 		case Positive:
 			h = maphash.String(t.key.seed, name)
-		case Error, Large:
+		case Error:
 			qtype = 0
 		default:
 			h, qtype = maphash.String(t.key.seed, name), 0
 		}
-		v = a.debit(t.key.hash(network, h, uint64(c)<<16|uint64(qtype)), second, c, evictions)
+		v = a.debit(t.key.hash(network, h, uint64(c)<<16|uint64(qtype)), second, c, 1, evictions)
 	}
-	if a := t.accounts; a.rates[all] > 0 && c != Large {
-		if w := a.debit(t.key.hash(network, 0, uint64(all)<<16), second, all, evictions); w != pass {
+	if a := t.accounts; a.rates[all] > 0 {
+		if w := a.debit(t.key.hash(network, 0, uint64(all)<<16), second, all, 1, evictions); w != pass {
 			v = w // BIND: that of all is charged in addition, and its verdict wins
 		}
 	}
@@ -310,6 +329,15 @@ type Limits struct {
 // Limits gives one that counts in c.
 func (t *Table) Limits(c *Counts) *Limits { return &Limits{t, c} }
 
+// Insistence tells when a query over UDP needs a valid cookie.
+type Insistence uint8
+
+const (
+	Never       Insistence = iota
+	WhenLimited            // while limits act upon its network, if it has a cookie of its client
+	Always
+)
+
 // A Client is what is known of the sender of a request, and what Request finds out
 // for Response.
 type Client struct {
@@ -317,13 +345,15 @@ type Client struct {
 	Stream bool       // it was reached there, by the handshake of its transport
 	Exempt bool       // it has no limits
 	Cookie Cookie
-	Insist bool // who asks for a cookie gets BADCOOKIE while limits act upon its network
+	Insist Insistence
 
 	Name string // in the question, for Event; valid until the decision is there
 	Type uint16
+	Size int // of the request, in octets
 
-	exempt bool
-	acting bool
+	exempt  bool
+	acting  bool
+	stopped bool // but for a dry run
 }
 
 // Acting tells whether limits acted upon the network when Request was called.
@@ -332,21 +362,36 @@ func (c *Client) Acting() bool { return c.acting }
 // proven tells whether the sender was reached at its address.
 func (c *Client) proven() bool { return c.Stream || c.Cookie == ValidCookie }
 
+// Insisted gives what becomes of a request without the cookie that it always needs:
+// BadCookie or Truncate, which tell the client how to come again; Pass for others.
+func (c *Client) Insisted() Decision {
+	switch {
+	case c.Insist != Always || c.proven():
+		return Pass
+	case c.Cookie == AsksCookie:
+		return BadCookie
+	default:
+		return Truncate
+	}
+}
+
 // Request decides about a request before it is answered, and counts it. Those whose
 // sender is proven count apart from others, so that who forges an address spends
 // nothing of what is of the one who has it. The time is that of the clock that the
 // table was made with.
 func (l *Limits) Request(now time.Time, c *Client) Decision {
 	t := l.table
-	c.exempt, c.acting = c.Exempt || !c.Addr.IsValid() || t.exempts(c), false
+	c.exempt, c.acting, c.stopped = c.Exempt || !c.Addr.IsValid() || t.exempts(c), false, false
 	d := Exempt
 	if !c.exempt {
 		d = l.request(now, c)
+	} else if insisted := c.Insisted(); insisted != Pass {
+		d = insisted
 	}
 	l.counts.n[Requests][d].Add(1)
 	if t.config.DryRun {
-		c.acting = false
-		return Pass
+		c.stopped = !d.GoesOn()
+		return c.Insisted()
 	}
 	return d
 }
@@ -360,19 +405,25 @@ func (l *Limits) request(now time.Time, c *Client) Decision {
 		t.note(now, c, Event{Class: Requests, Name: c.Name, Type: c.Type, Decision: d})
 		return d
 	}
-	second := t.second(now)
-	if proven || t.acting.quiet(second, t.window) {
+	second, d := t.second(now), c.Insisted()
+	if proven || d == Pass && t.acting.quiet(second, t.window) {
 		return Pass
 	}
 	network := t.network(a)
-	if c.acting = t.acting.within(network, second, t.window); !c.acting || !c.Insist || c.Cookie != AsksCookie {
+	c.acting = t.acting.within(network, second, t.window)
+	switch {
+	case d != Pass:
+	case c.acting && c.Insist == WhenLimited && c.Cookie == AsksCookie:
+		d = BadCookie
+	default:
 		return Pass
 	}
-	// It is larger than the request, so it has an account, too.
+	// It may be larger than the request, so it has an account, too.
 	if t.limited && t.respond(network, second, Error, "", 0, &l.counts.evictions) == drop {
+		t.note(now, c, Event{Class: Requests, Name: c.Name, Type: c.Type, Decision: Drop})
 		return Drop
 	}
-	return BadCookie
+	return d
 }
 
 // overBudget decides about one request of too many.
@@ -415,21 +466,21 @@ func (t *Table) exempts(c *Client) bool {
 
 // A Response is what a response is charged by.
 type Response struct {
-	Class Class // none of Large and Requests
+	Class Class // none of Octets and Requests
 	// Name is a canonical form of the name that the account of the class is for; for
 	// a positive answer from a wildcard, and one by a DNAME record, the name of these.
 	// It is valid until the decision is there.
 	Name string
 	Type uint16 // in the question
-	Size int    // octets; 0 is right if Limits.WantsSize is false
+	Size int    // octets
 }
-
-// WantsSize tells whether Response needs the size of the response to a client.
-func (l *Limits) WantsSize(c *Client) bool { return c.acting || l.table.config.Rates[Large] > 0 }
 
 // Response decides about the response to a request for which Request let it go on.
 func (l *Limits) Response(now time.Time, c *Client, r *Response) Decision {
 	t := l.table
+	if c.stopped { // there would be none
+		return Pass
+	}
 	d, class := Exempt, r.Class
 	if !c.exempt && !c.proven() {
 		d, class = l.response(now, c, r)
@@ -448,15 +499,15 @@ func (l *Limits) response(now time.Time, c *Client, r *Response) (Decision, Clas
 	if t.limited {
 		network, second := t.network(addressOf(c.Addr)), t.second(now)
 		v = t.respond(network, second, r.Class, r.Name, r.Type, &l.counts.evictions)
-		if v == pass && r.Size > SmallAnswer && t.accounts.rates[Large] > 0 {
-			if v = t.respond(network, second, Large, "", 0, &l.counts.evictions); v != pass {
-				class = Large
+		if more := units(r.Size - c.Size); v == pass && more > 0 && t.accounts.rates[Octets] > 0 {
+			if v = t.accounts.debit(t.key.hash(network, 0, uint64(Octets)<<16), second, Octets, more, &l.counts.evictions); v != pass {
+				class = Octets
 			}
 		}
 	}
 	d := Drop
 	switch {
-	case v == pass && c.acting && r.Size > SmallAnswer:
+	case v == pass && c.acting && r.Size > smallAnswer:
 		return Truncate, class
 	case v == pass:
 		return Pass, class
@@ -471,10 +522,6 @@ func (l *Limits) response(now time.Time, c *Client, r *Response) (Decision, Clas
 	t.note(now, c, Event{Class: class, Name: r.Name, Type: r.Type, Decision: d})
 	return d, class
 }
-
-// Skip counts a response that no limit applies to, though its sender is not known
-// to be exempt by the request.
-func (l *Limits) Skip(class Class) { l.counts.n[class][Exempt].Add(1) }
 
 // note takes note of a network that is limited.
 func (t *Table) note(now time.Time, c *Client, e Event) {

@@ -20,7 +20,7 @@ func base() Config {
 
 // all5 sets the limits of all classes.
 func all5(n int) func(*Config) {
-	return func(c *Config) { c.Rates = [...]int{n, n, n, n, n, 0} }
+	return func(c *Config) { c.Rates = [...]int{n, n, n, n, n} }
 }
 
 // rig is a table with a clock and one who asks.
@@ -384,7 +384,7 @@ func TestActing(t *testing.T) {
 	if d := r.limits.Response(r.now, c, answer("m")); d != Pass {
 		t.Errorf("small: %v", d)
 	}
-	c.Cookie, c.Insist = AsksCookie, true
+	c.Cookie, c.Insist = AsksCookie, WhenLimited
 	if d := r.limits.Request(r.now, c); d != BadCookie {
 		t.Errorf("insist: %v", d)
 	}
@@ -393,7 +393,7 @@ func TestActing(t *testing.T) {
 		t.Errorf("insist, valid cookie: %v", d)
 	}
 	c = client("192.0.3.1")
-	c.Cookie, c.Insist = AsksCookie, true
+	c.Cookie, c.Insist = AsksCookie, WhenLimited
 	if d := r.limits.Request(r.now, c); d != Pass || c.Acting() {
 		t.Errorf("other network: %v", d)
 	}
@@ -404,27 +404,47 @@ func TestActing(t *testing.T) {
 	}
 }
 
-// Many names, each below its limit, have one of large responses in common.
-func TestLarge(t *testing.T) {
-	r := newRig(t, all5(5), func(c *Config) { c.Rates[Large] = 10 })
+// Many names, each below its limit, have one account in common of the octets that
+// the victim of a reflection would get.
+func TestOctets(t *testing.T) {
+	r := newRig(t, all5(5), func(c *Config) { c.Octets = 10_000 })
+	asks := func() *Client {
+		c := client("192.0.2.1")
+		c.Size = 40
+		return c
+	}
 	size := func(i, size int) *Response {
 		return &Response{Class: Positive, Name: fmt.Sprint(i), Type: 16, Size: size}
 	}
 	passed := 0
 	var others []Decision
-	for i := range 14 {
-		n, o := r.respond(1, client("192.0.2.1"), size(i, 513))
+	for i := range 24 { // each 500 octets more than its request, which is 16 units of 32
+		n, o := r.respond(1, asks(), size(i, 540))
 		passed, others = passed+n, append(others, o...)
 	}
 	// When limits act, they are cut as well as they are limited.
-	if passed != 10 || fmt.Sprint(others) != "[truncate drop truncate drop]" {
-		t.Errorf("%d large ones passed, others: %v", passed, others)
+	if passed != 19 || fmt.Sprint(others) != "[truncate drop truncate drop truncate]" {
+		t.Errorf("%d passed, others: %v", passed, others)
 	}
-	if n, _ := r.respond(1, client("192.0.2.1"), size(20, 512)); n != 1 {
-		t.Error("a small one did not pass")
+	if n, _ := r.respond(5, asks(), size(30, 40)); n != 5 {
+		t.Error("what is no larger than its request did not pass")
 	}
-	if n := r.counts.Of(Large, Truncate) + r.counts.Of(Large, Drop); n != 4 {
+	if n := r.counts.Of(Octets, Truncate) + r.counts.Of(Octets, Drop); n != 5 {
 		t.Errorf("%d were counted", n)
+	}
+}
+
+// Request limits that no counter could hold for the widest networks are no less than
+// it can: none is limited that stays far below.
+func TestGreatRate(t *testing.T) {
+	r := newRig(t, requests(MaxRate, DropRequest), func(c *Config) { c.Entries = MinEntries })
+	for range 20 {
+		for i := range 600 { // each in a wide network of its own
+			if d := r.limits.Request(r.now, client(netip.AddrFrom4([4]byte{10, byte(i >> 2), byte(i << 6), 1}).String())); d != Pass {
+				t.Fatalf("network %d: %v", i, d)
+			}
+		}
+		r.wait(200 * time.Millisecond)
 	}
 }
 
@@ -435,7 +455,7 @@ func TestInsistIsLimited(t *testing.T) {
 	n := 0
 	for range 1000 {
 		c := client("192.0.2.1")
-		c.Cookie, c.Insist = AsksCookie, true
+		c.Cookie, c.Insist = AsksCookie, WhenLimited
 		if r.limits.Request(r.now, c) == BadCookie {
 			n++
 		}
@@ -542,7 +562,7 @@ func TestMemory(t *testing.T) {
 	if raceEnabled {
 		n = 200_000
 	}
-	r := newRig(t, all5(5), requests(10, TruncateRequest), func(c *Config) { c.Rates[Large], c.All, c.Entries = 5, 50, 100_000 })
+	r := newRig(t, all5(5), requests(10, TruncateRequest), func(c *Config) { c.Octets, c.All, c.Entries = 1000, 50, 100_000 })
 	random := rand.New(rand.NewPCG(1, 2))
 	heap := func() uint64 {
 		var m runtime.MemStats

@@ -38,7 +38,7 @@ func (m *model) network(a netip.Addr) netip.Prefix {
 
 func (m *model) seconds(now time.Time) int { return int(now.Sub(m.start).Seconds()) }
 
-func (m *model) debit(account string, now time.Time, rate int, slips bool) verdict {
+func (m *model) debit(account string, now time.Time, rate, charge int, slips bool) verdict {
 	second, window := m.seconds(now), int(m.config.Window.Seconds())
 	e := m.accounts[account]
 	if e == nil {
@@ -55,7 +55,7 @@ func (m *model) debit(account string, now time.Time, rate int, slips bool) verdi
 	default:
 		e.balance += age * rate
 	}
-	e.balance--
+	e.balance -= charge
 	if e.balance >= 0 {
 		return pass
 	}
@@ -84,15 +84,15 @@ func (m *model) response(now time.Time, c *Client, r *Response) Decision {
 	}
 	v := pass
 	if rate := m.config.Rates[r.Class]; rate > 0 {
-		v = m.debit(key, now, rate, true)
+		v = m.debit(key, now, rate, 1, true)
 	}
 	if m.config.All > 0 {
-		if w := m.debit(fmt.Sprint(network), now, m.config.All, false); w != pass {
+		if w := m.debit(fmt.Sprint(network), now, m.config.All, 1, false); w != pass {
 			v = w
 		}
 	}
-	if rate := m.config.Rates[Large]; v == pass && r.Size > 512 && rate > 0 {
-		v = m.debit(fmt.Sprint(network, " large"), now, rate, true)
+	if more := (r.Size - c.Size + 31) / 32; v == pass && more > 0 && m.config.Octets > 0 {
+		v = m.debit(fmt.Sprint(network, " octets"), now, (m.config.Octets+31)/32, more, true)
 	}
 	second, ok := m.limited[network]
 	acting := ok && m.seconds(now)-second <= int(m.config.Window.Seconds())
@@ -167,6 +167,9 @@ func TestModel(t *testing.T) {
 			if random.IntN(2) == 0 {
 				c.All = 10 + random.IntN(20)
 			}
+			if random.IntN(2) == 0 {
+				c.Octets = 100 + random.IntN(5000)
+			}
 			start := time.Now()
 			table, err := New(c, start, nil)
 			if err != nil {
@@ -182,7 +185,7 @@ func TestModel(t *testing.T) {
 				if random.IntN(3) == 0 {
 					addr = netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 0, byte(random.IntN(3)), byte(random.IntN(3)), 15: byte(random.IntN(2))})
 				}
-				from := &Client{Addr: addr, Cookie: Cookie(random.IntN(3)), Stream: random.IntN(10) == 0}
+				from := &Client{Addr: addr, Cookie: Cookie(random.IntN(3)), Stream: random.IntN(10) == 0, Size: 30 + random.IntN(600)}
 				now := time.Now()
 				d := l.Request(now, from)
 				if !m.request(now, from, d == Pass) {
