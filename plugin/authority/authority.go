@@ -65,40 +65,60 @@ func (b *block) match(name dnsname.Name, qtype uint16) *served {
 
 // ServeDNS implements plugin.Handler.
 func (a *Authority) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
-	q := &r.Question[0]
 	t := newTask(r)
 	defer t.free()
+	z, code, err := a.serve(ctx, w, t)
+	if z == nil {
+		return code, err
+	}
+	return a.reply(ctx, w, t, z)
+}
+
+// serve answers a request, or finds the answer to it in a zone that it gives: for that
+// no stack is needed any more but that of sending it.
+//
+//go:noinline
+func (a *Authority) serve(ctx context.Context, w dns.ResponseWriter, t *task) (z *served, code int, err error) {
+	r := t.request
+	q := &r.Question[0]
 	t.listener = a.listener(ctx)
 	t.stream = t.listener.stream(w)
-	if err := t.parse(q.Name); err != nil {
-		return t.refuse(w, malformed)
+	if t.parse(q.Name) != nil {
+		code, err = t.refuse(w, malformed)
+		return nil, code, err
 	}
 
-	z := a.match(t.folded, q.Qtype)
+	z = a.match(t.folded, q.Qtype)
 	if z == nil || q.Qclass != dns.ClassINET {
-		return a.foreign(ctx, w, t)
+		code, err = a.foreign(ctx, w, t)
+		return nil, code, err
 	}
 	if no, bad := t.check(z); bad {
-		return t.refuse(w, no)
+		code, err = t.refuse(w, no)
+		return nil, code, err
 	}
 	if r.Opcode == dns.OpcodeNotify {
-		return t.acknowledge(w)
+		code, err = t.acknowledge(w)
+		return nil, code, err
 	}
 	if q.Qtype == dns.TypeAXFR || q.Qtype == dns.TypeIXFR {
-		return a.transferZone(ctx, w, t, z)
+		code, err = a.transferZone(ctx, w, t, z)
+		return nil, code, err
 	}
 	if t.pin(z) == nil {
-		return t.refuse(w, notLoaded)
+		code, err = t.refuse(w, notLoaded)
+		return nil, code, err
 	}
 	a.answer(t, z)
 	if t.answer.Kind == zone.NXDomain && len(t.answer.Answer) == 0 && a.Next != nil && t.in(z.fall) {
-		return plugin.NextOrFailure(name, a.Next, ctx, w, r)
+		code, err = plugin.NextOrFailure(name, a.Next, ctx, w, r)
+		return nil, code, err
 	}
 	if source := t.answer.Wildcard; source != "" && metadata.ValueFuncs(ctx) != nil {
 		text := source.Fold().String()
 		metadata.SetValueFunc(ctx, "zone/wildcard", func() string { return text })
 	}
-	return a.reply(ctx, w, t, z)
+	return z, 0, nil
 }
 
 // answer looks the question up in z and goes on where a chain of CNAMEs leads to

@@ -56,28 +56,50 @@ func (c *Cookie) decide(l *listener, option []byte, from netip.Addr, exempt bool
 	return d
 }
 
-// ServeDNS implements plugin.Handler.
+// ServeDNS implements plugin.Handler. What is behind it runs on the same stack, which is
+// new for each request and dear to grow: it has little of its own there.
 func (c *Cookie) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
+	ctx, out, verdict := c.look(ctx, w, r)
+	if verdict == cookie.FormErr || verdict != cookie.Answer && !c.limited {
+		return refuse(out, r, verdict)
+	}
+	rcode, err := plugin.NextOrFailure(name, c.Next, ctx, out, r)
+	if out.option.Cookie == "" || plugin.ClientWrite(rcode) {
+		return rcode, err
+	}
+	// The server would answer without a cookie.
+	return finish(out, r, rcode, err)
+}
+
+// look decides about a request, and gives what those behind us get.
+//
+//go:noinline
+func (c *Cookie) look(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (context.Context, *writer, cookie.Verdict) {
 	l := c.listener(ctx)
 	from, stream := l.client(w)
 	var in [maxOption]byte
 	var out [cookie.OptionSize]byte
 	exempt := stream || r.Opcode != dns.OpcodeQuery || c.require == cookie.Always && c.signed(r)
 	d := c.decide(l, take(r, &in), from, exempt, uint32(time.Now().Unix()), out[:])
-	w = newWriter(w, r, d.Option)
-	if d.Verdict == cookie.FormErr || d.Verdict != cookie.Answer && !c.limited {
-		m := new(dns.Msg).SetRcode(r, d.Verdict.Rcode())
-		m.Truncated = d.Verdict == cookie.Truncate
-		return sent(respond(w, r, m))
+	if len(d.Option) > 0 || d.Verdict != cookie.Answer {
+		ctx = cookie.With(ctx, d.Request())
 	}
-	if len(d.Option) == 0 && d.Verdict == cookie.Answer {
-		return plugin.NextOrFailure(name, c.Next, ctx, w, r)
-	}
-	rcode, err := plugin.NextOrFailure(name, c.Next, cookie.With(ctx, d.Request()), w, r)
-	if plugin.ClientWrite(rcode) {
-		return rcode, err
-	}
-	// The server would answer without a cookie.
+	return ctx, newWriter(w, r, d.Option), d.Verdict
+}
+
+// refuse sends what a verdict asks for in place of an answer.
+//
+//go:noinline
+func refuse(w dns.ResponseWriter, r *dns.Msg, v cookie.Verdict) (int, error) {
+	m := new(dns.Msg).SetRcode(r, v.Rcode())
+	m.Truncated = v == cookie.Truncate
+	return sent(respond(w, r, m))
+}
+
+// finish sends the code that the chain has given, with its error.
+//
+//go:noinline
+func finish(w dns.ResponseWriter, r *dns.Msg, rcode int, err error) (int, error) {
 	code, failed := sent(respond(w, r, new(dns.Msg).SetRcode(r, rcode)))
 	return code, errors.Join(err, failed)
 }

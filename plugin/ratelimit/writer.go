@@ -24,6 +24,7 @@ type writer struct {
 	now     time.Time
 	client  ratelimit.Client
 	name    [dnsname.MaxLen]byte // in the question, in lower case
+	account [dnsname.MaxLen]byte // of the response
 }
 
 // view gives b as a string without copying. b must not change while it is used.
@@ -61,17 +62,23 @@ func appendFolded(dst []byte, name string) ([]byte, bool) {
 
 // WriteMsg implements dns.ResponseWriter.
 func (w *writer) WriteMsg(m *dns.Msg) error {
-	var buf [dnsname.MaxLen]byte
-	r := w.classify(m, buf[:0])
+	if d := w.decide(m); !d.GoesOn() {
+		return w.instead(d, m)
+	}
+	return w.ResponseWriter.WriteMsg(m)
+}
+
+// decide decides about a response. It is apart so that the stack for it is free again
+// when the response is sent.
+//
+//go:noinline
+func (w *writer) decide(m *dns.Msg) ratelimit.Decision {
+	r := w.classify(m, w.account[:0])
 	if w.request.Opcode != dns.OpcodeQuery && r.Class != ratelimit.Error {
-		return w.ResponseWriter.WriteMsg(m) // an acknowledgment is no larger than what it is for
+		return ratelimit.Pass // an acknowledgment is no larger than what it is for
 	}
 	r.Size = w.size(m)
-	d := w.limits.Response(w.now, &w.client, &r)
-	if d.GoesOn() {
-		return w.ResponseWriter.WriteMsg(m)
-	}
-	return w.instead(d, m)
+	return w.limits.Response(w.now, &w.client, &r)
 }
 
 // size gives that of a response as the server will send it: names are compressed where
@@ -179,6 +186,8 @@ func (w *writer) source(buf []byte) string {
 
 // instead sends what the decision asks for in place of m, which is nil if there is
 // no response yet.
+//
+//go:noinline
 func (w *writer) instead(d ratelimit.Decision, m *dns.Msg) error {
 	r := new(dns.Msg).SetReply(w.request)
 	switch d {

@@ -130,20 +130,29 @@ func (f *found) offset(name dnsname.Name, labels int) int {
 // step answers for one name. If it is an alias it gives what for, and true.
 func (s *Snapshot) step(q *Query, name dnsname.Name, a *Answer) (target dnsname.Name, alias bool) {
 	f := s.find(name, q.Type, a)
+	return s.answer(q, name, &f, a)
+}
+
+// answer is step for a name that was found. It is apart from that so that the search,
+// which takes much of the stack, need not have room for both: each query has a new
+// stack in CoreDNS, and one that has to grow is dear.
+//
+//go:noinline
+func (s *Snapshot) answer(q *Query, name dnsname.Name, f *found, a *Answer) (target dnsname.Name, alias bool) {
 	switch {
 	case f.above.val != "" && f.above.cut():
-		s.refer(q, name, &f, a)
+		s.refer(q, name, f, a)
 		return "", false
 	case f.above.val != "":
-		return s.redirect(q, name, &f, a)
+		return s.redirect(q, name, f, a)
 	case !f.exists:
 		a.Kind = NXDomain
-		s.negative(q, name, &f, a)
+		s.negative(q, name, f, a)
 		return "", false
 	}
-	if s.data(q, name, &f, a) {
+	if s.data(q, name, f, a) {
 		a.Kind = Success
-		s.expanded(q, name, &f, a)
+		s.expanded(q, name, f, a)
 		if q.Type != rrset.TypeANY {
 			s.additional(q, a)
 		}
@@ -154,7 +163,7 @@ func (s *Snapshot) step(q *Query, name dnsname.Name, a *Answer) (target dnsname.
 		if ok {
 			a.Kind = Success
 			a.addAnswer(name, set, q.DO)
-			s.expanded(q, name, &f, a)
+			s.expanded(q, name, f, a)
 			return dnsname.Name(set.First()), true
 		}
 	}
@@ -162,7 +171,7 @@ func (s *Snapshot) step(q *Query, name dnsname.Name, a *Answer) (target dnsname.
 	if f.wildcard != "" {
 		a.Wildcard = f.wildcard
 	}
-	s.negative(q, name, &f, a)
+	s.negative(q, name, f, a)
 	return "", false
 }
 
