@@ -42,6 +42,8 @@ const (
 	TypeNSEC3      uint16 = 50
 	TypeNSEC3PARAM uint16 = 51
 	TypeTALINK     uint16 = 58
+	TypeCDS        uint16 = 59
+	TypeCDNSKEY    uint16 = 60
 	TypeLP         uint16 = 107
 	TypeNXNAME     uint16 = 128
 	TypeTKEY       uint16 = 249

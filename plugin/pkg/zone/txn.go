@@ -83,24 +83,7 @@ func (t *Txn) key(owner dnsname.Name) (key []byte, labels int, ok bool) {
 // Get gives an RRset and the RRSIGs over it; ok is false if there is no such
 // RRset. For the type RRSIG ask with the type that is covered.
 func (t *Txn) Get(owner dnsname.Name, typ uint16) (set Set, ok bool) {
-	if !owner.IsBelow(t.base.origin) {
-		return Set{}, false
-	}
-	var buf [dnsname.MaxKey]byte
-	key, _ := dnsname.AppendKey(buf[:0], owner, len(t.base.origin), nil)
-	m := t.names
-	if typ == rrset.TypeNSEC3 {
-		m = t.hashes
-	}
-	v, ok := m.Get(key)
-	if !ok {
-		return Set{}, false
-	}
-	if set, ok = (node{val: v}).set(typ); !ok {
-		return Set{}, false
-	}
-	set.Owner = owner
-	return set, true
+	return t.View().Get(owner, typ)
 }
 
 // Sets goes through the RRsets of an owner in the order of their types. A set
