@@ -30,7 +30,8 @@ type Cache struct {
 type slot struct {
 	version uint64
 	hash    uint64
-	shape   bool // Shape.Minimal
+	asked   uint64 // hash of the question last asked that was not here
+	shape   bool   // Shape.Minimal
 	do      bool
 	kind    zone.Kind
 	name    uint8 // octets of the name, in lower case, at the beginning of data
@@ -88,7 +89,9 @@ func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, versi
 }
 
 // Keep keeps the response that p has just appended at offset at of b, if it is whole
-// and not too large, without its options. The name of the account must be an
+// and not too large, without its options, once the same question comes to its place
+// for the second time: those that nobody asks again push nothing out and are not
+// copied. The name of the account must be an
 // ancestor of that of q, or the same.
 func (c *Cache) Keep(p *Packer, b []byte, at int, q *Question, folded dnsname.Name, version uint64, minimal bool, kind zone.Kind, account zone.Account) {
 	n := len(folded)
@@ -100,6 +103,10 @@ func (c *Cache) Keep(p *Packer, b []byte, at int, q *Question, folded dnsname.Na
 		return
 	}
 	s, h := c.slot(q, folded)
+	if s.asked != h {
+		s.asked = h
+		return
+	}
 	s.version, s.hash, s.shape, s.do, s.kind, s.name, s.typ = version, h, minimal, q.DO, kind, uint8(n), q.Type
 	s.account = uint8(len(account.Name))
 	s.flags = binary.BigEndian.Uint16(b[at+2:]) & (FlagAA | 0xf)

@@ -46,7 +46,12 @@ func TestCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Keep(p, packed, len(before), plain, name, 7, false, zone.Success, zone.Account{Name: name})
+	for range 2 {
+		if _, _, _, ok := c.AppendCached(nil, plain, name, 7, false, 512, nil); ok {
+			t.Error("it was kept the first time")
+		}
+		c.Keep(p, packed, len(before), plain, name, 7, false, zone.Success, zone.Account{Name: name})
+	}
 	for _, q := range []*Question{plain, edns} {
 		for _, options := range [][]byte{nil, AppendOption(nil, OptionCookie, []byte("12345678"))} {
 			want, err := p.AppendResponse([]byte(before), q, a, q.UDPLimit(), options)
@@ -92,7 +97,9 @@ func TestCache(t *testing.T) {
 		{Additional: []zone.Set{{Owner: name, RRset: set}}},
 	} {
 		packed, _ := p.AppendResponse(nil, plain, a, MinUDP, nil)
-		c.Keep(p, packed, 0, plain, name, uint64(20+i), false, zone.Success, zone.Account{Name: name})
+		for range 2 {
+			c.Keep(p, packed, 0, plain, name, uint64(20+i), false, zone.Success, zone.Account{Name: name})
+		}
 		if _, _, _, ok := c.AppendCached(nil, plain, name, uint64(20+i), false, MaxUDP, nil); ok {
 			t.Errorf("answer %d was kept", i)
 		}
