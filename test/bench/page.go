@@ -1,6 +1,7 @@
 package main
 
 import (
+	_ "embed" // of missed.md
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,8 +53,13 @@ func (p part) servers(names []string) []string {
 	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return p.only != nil && !slices.Contains(p.only, name) })
 }
 
+// missedTargets says why targets are missed, and what was tried.
+//
+//go:embed missed.md
+var missedTargets string
+
 // pageHead begins the page.
-const pageHead = "# Benchmarks\n\nEach part is what one command has measured in one run. Only numbers of one run on one machine compare with each other.\n"
+var pageHead = "# Benchmarks\n\nEach part is what one command has measured in one run. Only numbers of one run on one machine compare with each other.\n\n" + missedTargets
 
 // mark is the line in front of a part.
 func (p part) mark() string { return "<!-- " + p.command + " -->\n" }
