@@ -425,6 +425,96 @@ func TestRetire(t *testing.T) {
 	j.good(t, snap)
 }
 
+// TestNothingToDo: what is signed stays as it is, and looking at all of it finds that.
+func TestNothingToDo(t *testing.T) {
+	for _, mode := range modes {
+		z := newSmall(t, mode.policy, "a.b.example. 60 A 192.0.2.1")
+		for _, all := range []bool{false, true} {
+			txn := z.snap.Begin()
+			result, err := z.s.Sign(txn, signer.Request{Since: txn.Savepoint(), Now: start.Add(time.Hour), All: all, Due: []dnsname.Name{"\x01b" + txn.Origin(), "\x03net\x00"}})
+			if err != nil || result.Signatures > 0 || txn.Changed() || result.All != all {
+				t.Errorf("%s: %+v, %v", mode.name, result, err)
+			}
+		}
+	}
+}
+
+// TestClock: signatures that are from the future or past their end are made anew, as
+// all are when the clock jumps (K7).
+func TestClock(t *testing.T) {
+	for _, jump := range []time.Duration{-2 * time.Hour, 30 * 24 * time.Hour} {
+		z := newSmall(t, signer.Policy{})
+		now := start.Add(jump)
+		due := z.s.Queue(z.snap, now).Due(z.snap, now, 100)
+		if jump < 0 { // the queue does not look at inceptions
+			due = slices.Collect(z.snap.View().Owners())
+		}
+		next, _, _ := version(t, z.s, z.snap, now, due, nil)
+		z.j.now = now.Unix()
+		z.j.good(t, next)
+	}
+}
+
+// TestBrokenChain: where an NSEC3 record is none that we have made the whole chain is
+// made anew.
+func TestBrokenChain(t *testing.T) {
+	for _, rdata := range []string{"", "\x01\x00\x00\x00\x00\x14short", "\x01\x00\x00\x05\x01s\x14" + strings.Repeat("h", 20)} {
+		z := newSmall(t, signer.Policy{NSEC3: true}, "a.example. 60 A 192.0.2.1", "b.example. 60 A 192.0.2.1")
+		for set := range z.snap.View().NSEC3s() {
+			txn := z.snap.Begin()
+			if _, err := txn.Replace(set.Owner, mustSet(rrset.TypeNSEC3, 300, rdata)); err != nil {
+				t.Fatal(err)
+			}
+			broken, _, err := txn.Commit()
+			if err != nil {
+				t.Fatal(err)
+			}
+			next, _, _ := version(t, z.s, broken, start, []dnsname.Name{set.Owner}, nil)
+			z.j.good(t, next)
+		}
+	}
+}
+
+// TestStrip: without what is signed a zone is what it was.
+func TestStrip(t *testing.T) {
+	for _, mode := range modes {
+		z := newSmall(t, mode.policy, "a.b.example. 60 A 192.0.2.1", "sub.example. 60 NS ns.sub.example.", "sub.example. 60 DS 1 13 2 "+strings.Repeat("00", 32))
+		txn := z.snap.Begin()
+		if err := signer.Strip(txn); err != nil {
+			t.Fatal(err)
+		}
+		next, _, err := txn.Commit()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := dump(next, true); strings.Count(got, "\n") != 6 {
+			t.Errorf("%s:\n%s", mode.name, got)
+		}
+	}
+}
+
+// TestWithdraw asks the parent to remove the DS records.
+func TestWithdraw(t *testing.T) {
+	origin := dnsname.MustParse("example.")
+	k := testKeys(t, origin, signer.ED25519)[0]
+	s := newSigner(t, origin, signer.Policy{Withdraw: true}, signer.Use{Key: k, Publish: true, Sign: true})
+	snap, _, _ := version(t, s, unsigned(t, origin), start, nil, nil)
+	(&judge{keys: []*signer.Key{k}, data: []*signer.Key{k}, now: start.Unix()}).good(t, snap)
+	if got := dump(snap, false); !strings.Contains(got, "IN\tCDS\t0 0 0 00\n") || !strings.Contains(got, "IN\tCDNSKEY\t0 3 0 AA==\n") {
+		t.Error(got)
+	}
+}
+
+// TestSOAMissing: what has no SOA record is no zone.
+func TestSOAMissing(t *testing.T) {
+	z := newSmall(t, signer.Policy{})
+	txn := z.snap.Begin()
+	txn.RemoveSet(txn.Origin(), rrset.TypeSOA)
+	if _, err := z.s.Sign(txn, signer.Request{Since: txn.Savepoint(), Now: start}); !errors.Is(err, zone.ErrNoSOA) {
+		t.Error(err)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	origin, other := dnsname.MustParse("example."), dnsname.MustParse("example.net.")
 	k, p256 := testKeys(t, origin, signer.ED25519), testKeys(t, origin, signer.ECDSAP256SHA256)
@@ -448,6 +538,7 @@ func TestNewRefuses(t *testing.T) {
 		{"jitter that leaves no time", origin, signer.Policy{Validity: 2 * time.Hour, Refresh: time.Hour, Jitter: time.Hour}, inUse(k[0]), signer.ErrPolicy},
 		{"validity past 2^31 seconds", origin, signer.Policy{Validity: 1 << 31 * time.Second}, inUse(k[0]), signer.ErrPolicy},
 		{"opt-out without NSEC3", origin, signer.Policy{OptOut: true}, inUse(k[0]), signer.ErrPolicy},
+		{"DS to be removed and set", origin, signer.Policy{Withdraw: true}, inUse(k[0]), signer.ErrPolicy},
 		{"a name too long for NSEC3", long, signer.Policy{NSEC3: true}, inUse(testKeys(t, long, signer.ED25519)[0]), signer.ErrLong},
 		{"a name too long for NSEC3, with NSEC", long, signer.Policy{}, inUse(testKeys(t, long, signer.ED25519)[0]), nil},
 	} {

@@ -17,8 +17,9 @@ import (
 // Request is what Sign is to look at.
 type Request struct {
 	// Since is a state of the transaction in which the zone was as Sign left it, or not
-	// signed at all: its signatures over RRsets that are still the same may stay. What
-	// has been edited after it is signed.
+	// signed at all: its signatures over RRsets that are still the same may stay, and
+	// nobody verifies them. What has been edited after it is signed. A zone that others
+	// have signed, or edited after it was signed, goes through Strip before.
 	Since zone.Savepoint
 	// Now is the time of signing.
 	Now time.Time
@@ -147,8 +148,7 @@ func (p *pass) signedBy(k *Key, set zone.Set) bool {
 func (p *pass) affected(req Request) []dnsname.Name {
 	names := map[dnsname.Name]struct{}{p.origin: {}}
 	now := p.t.View()
-	touched := slices.Collect(p.t.Touched(req.Since))
-	for _, n := range touched {
+	for n := range p.t.Touched(req.Since) {
 		names[n] = struct{}{}
 	}
 	if p.All {
@@ -156,7 +156,7 @@ func (p *pass) affected(req Request) []dnsname.Name {
 			names[n] = struct{}{}
 		}
 	} else {
-		for _, n := range touched {
+		for n := range maps.Clone(names) {
 			if p.before.Hides(n) != now.Hides(n) {
 				for below := range now.Below(n) {
 					names[below] = struct{}{}

@@ -41,6 +41,10 @@ type Policy struct {
 	// OptOut leaves delegations without DS out of the NSEC3 chain (RFC 5155 §6). Empty
 	// non-terminals above them stay in it. It goes with NSEC3 only.
 	OptOut bool
+	// Withdraw puts CDS and CDNSKEY records at the apex that ask the parent to remove all
+	// DS records (RFC 8078 §4), for a zone that is to be unsigned. It goes with keys of
+	// which none has Submit.
+	Withdraw bool
 	// Workers is how many goroutines make signatures where there are many to make; 0: as
 	// many as there are processors.
 	Workers int
@@ -117,6 +121,16 @@ func New(origin dnsname.Name, policy Policy, uses []Use) (*Signer, error) {
 			return nil, err
 		}
 	}
+	if policy.Withdraw {
+		if !cds.IsEmpty() {
+			return nil, fmt.Errorf("%w: DS records to be removed, and one to be set", ErrPolicy)
+		}
+		for set, rdata := range map[*rrset.RRset]string{&cds: deleteCDS, &cdnskey: deleteCDNSKEY} {
+			if err := add(set, rdata); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if len(s.keys) == 0 || len(s.data) == 0 {
 		return nil, ErrNoKey
 	}
@@ -135,6 +149,12 @@ func New(origin dnsname.Name, policy Policy, uses []Use) (*Signer, error) {
 	s.apex = []rrset.RRset{dnskey.WithTTL(ttl), param, cds.WithTTL(ttl), cdnskey.WithTTL(ttl)}
 	return s, nil
 }
+
+// The records that ask for the removal of all DS records: 0 0 0 00 and 0 3 0 AA==.
+const (
+	deleteCDS     = "\x00\x00\x00\x00\x00"
+	deleteCDNSKEY = "\x00\x00\x03\x00\x00"
+)
 
 // complete puts what 0 stands for into a policy, and checks it.
 func (p *Policy) complete() error {
