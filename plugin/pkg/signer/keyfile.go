@@ -208,6 +208,8 @@ func parsePublic(file string, text []byte) (zone dnsname.Name, rdata string, err
 	}
 	line := 1 + bytes.Count(text[:max(0, bytes.Index(text, []byte("DNSKEY")))], []byte("\n"))
 	switch {
+	case key.Hdr.Name == "":
+		return "", "", fmt.Errorf("%s:%d: %w: no owner", file, line, ErrKeyFile)
 	case key.Flags&^flagSEP != flagZone || key.Protocol != protocol:
 		return "", "", fmt.Errorf("%s:%d: %w: flags %d and protocol %d are not those of a key in use for a zone", file, line, ErrKeyFile, key.Flags, key.Protocol)
 	case key.Hdr.Class != dns.ClassINET:
@@ -215,6 +217,9 @@ func parsePublic(file string, text []byte) (zone dnsname.Name, rdata string, err
 	}
 	if zone, rdata, err = rrset.FromRR(key); err != nil {
 		return "", "", fmt.Errorf("%s:%d: %w: %w", file, line, ErrKeyFile, err)
+	}
+	if len(rdata) < 4 {
+		return "", "", fmt.Errorf("%s:%d: %w: no public key", file, line, ErrKeyFile)
 	}
 	return zone, rdata, nil
 }
