@@ -304,6 +304,28 @@ func TestHashedOwnerIsAName(t *testing.T) {
 	z.edit("-"+hashed+" A", "-"+hashed+" TXT")
 }
 
+// TestEditsOfHashedOwners: what an edit does to the owner of an NSEC3 record does not
+// reach the record, nor does one stay that an edit brings.
+func TestEditsOfHashedOwners(t *testing.T) {
+	z := newSmall(t, signer.Policy{NSEC3: true})
+	hashed := strings.ToLower(dns.HashName("ns.example.", dns.SHA1, 0, "")) + ".example."
+	before := dump(unserial(t, z.snap, 1), true)
+	nsec3 := " 60 NSEC3 1 0 0 - 0123456789abcdefghijklmnopqrstuv A"
+	for _, edits := range [][]string{
+		{"-" + hashed},
+		{"-" + hashed + " NSEC3"},
+		{"-" + hashed + " RRSIG"},
+		{hashed + nsec3},
+		{"x.example." + nsec3},
+		{hashed + " 60 A 192.0.2.1", "-" + hashed},
+		{"x.example. 60 RRSIG NSEC3 15 2 60 20400101000000 20200101000000 1 example. AAAA"},
+	} {
+		change, _ := z.edit(edits...)
+		z.want("signed", signed(change), " SOA")
+		z.want(edits[0], dump(unserial(t, z.snap, 1), true), before)
+	}
+}
+
 // TestEditsOfWhatIsManaged: RRSIG, NSEC and the keys at the apex are as they were,
 // whatever an edit does to them.
 func TestEditsOfWhatIsManaged(t *testing.T) {

@@ -9,14 +9,14 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
-// chainAsBefore tells whether the zone had the chain that it is to have.
-func (p *pass) chainAsBefore() bool {
-	if p.policy.NSEC3 {
-		set, ok := p.before.Get(p.hashed(p.origin), rrset.TypeNSEC3)
-		return ok && set.Len() == 1 && strings.HasPrefix(set.First(), p.head())
+// chained tells whether the zone has the chain that it is to have.
+func (s *Signer) chained(v zone.View) bool {
+	if s.policy.NSEC3 {
+		set, ok := v.Get(s.hashed(s.origin), rrset.TypeNSEC3)
+		return ok && set.Len() == 1 && strings.HasPrefix(set.First(), s.head())
 	}
-	_, ok := p.before.Get(p.origin, rrset.TypeNSEC)
-	_, hashed := p.before.NSEC3After(p.origin)
+	_, ok := v.Get(s.origin, rrset.TypeNSEC)
+	_, hashed := v.NSEC3After(s.origin)
 	return ok && !hashed
 }
 

@@ -30,8 +30,8 @@ func (s *Signer) hashed(name dnsname.Name) dnsname.Name {
 }
 
 // head gives what all NSEC3 records of the zone begin with.
-func (p *pass) head() string {
-	if p.policy.OptOut {
+func (s *Signer) head() string {
+	if s.policy.OptOut {
 		return nsec3param[:1] + "\x01" + nsec3param[2:]
 	}
 	return nsec3param
@@ -159,7 +159,7 @@ func (p *pass) withAncestors(n names) []dnsname.Name {
 }
 
 // denies tells whether a name is to have an NSEC3 record, and gives its bitmap.
-func (p *pass) denies(view zone.View, name dnsname.Name) (types3 string, member bool) {
+func (p *pass) denies(view zone.View, name dnsname.Name) (bits string, member bool) {
 	if view.Hidden(name) {
 		return "", false
 	}
@@ -179,9 +179,9 @@ func (p *pass) denies(view zone.View, name dnsname.Name) (types3 string, member 
 	return bitmap(list), true
 }
 
-// again has the record of a hashed owner made as it is, if it is there and not in
-// links: with another next owner, or with a signature that is not due. The error is
-// errChain.
+// again has the record of a hashed owner made anew with the bitmap it has, if it is
+// there and not in links: its next owner is another, or its signature is due. The
+// error is errChain.
 func (c *chain) again(owner dnsname.Name) error {
 	set, ok := c.view.Get(owner, rrset.TypeNSEC3)
 	if !ok || c.linked[owner] {

@@ -349,6 +349,12 @@ func simulate(t *testing.T, seed uint64, origin dnsname.Name, transactions int, 
 			}
 		})
 		queue.Update(next, &change, now)
+		if !s.Signed(next.View()) {
+			t.Fatalf("seed %d, transaction %d: not signed as wanted", seed, i)
+		}
+		if got, want := transferred(snap, change), dump(next, true); got != want {
+			t.Fatalf("seed %d, transaction %d: a secondary has\n%s\nwant\n%s", seed, i, got, want)
+		}
 		j.now, j.known = now.Unix(), known
 		if wrong := j.check(next); len(wrong) > 0 {
 			t.Fatalf("seed %d, transaction %d (%+v):\n%s\nbefore\n%sin\n%s", seed, i, result, strings.Join(wrong, "\n"), dump(snap, false), dump(next, true))
@@ -377,6 +383,29 @@ func simulate(t *testing.T, seed uint64, origin dnsname.Name, transactions int, 
 		}
 		snap = next
 	}
+}
+
+// transferred gives the zone of a secondary that had one version and got a change: U9.
+func transferred(from *zone.Snapshot, change zone.Changeset) string {
+	txn := from.Begin()
+	for i, sets := range [][]zone.Set{change.Removed, change.Added} {
+		for _, set := range sets {
+			for _, part := range []rrset.RRset{set.RRset, set.Sigs} {
+				for r := range part.All() {
+					if i == 0 {
+						txn.Remove(set.Owner, part.Type, r)
+					} else if _, err := txn.Add(set.Owner, part.Type, part.TTL, r); err != nil {
+						panic(err)
+					}
+				}
+			}
+		}
+	}
+	next, _, err := txn.Commit()
+	if err != nil {
+		return err.Error()
+	}
+	return dump(next, true)
 }
 
 // TestRandomPolicies changes keys and the chain between random edits.
@@ -413,7 +442,46 @@ func TestRandomPolicies(t *testing.T) {
 	}
 }
 
-func ExampleRole() {
-	fmt.Println(signer.CSK, signer.KSK, signer.ZSK, signer.ECDSAP256SHA256)
-	// Output: CSK KSK ZSK ECDSAP256SHA256
+// A zone is signed when it has a key, and signed again as it is edited.
+func ExampleSigner_Sign() {
+	origin := dnsname.MustParse("example.")
+	b := zone.NewBuilder(origin)
+	for typ, rdata := range map[uint16]string{rrset.TypeSOA: soa(origin, 1, 300), rrset.TypeNS: "\x02ns\x07example\x00"} {
+		if err := b.Add(origin, typ, 3600, []byte(rdata)); err != nil {
+			panic(err)
+		}
+	}
+	first, _, err := b.Snapshot()
+	if err != nil {
+		panic(err)
+	}
+	key, err := signer.Generate(origin, signer.ECDSAP256SHA256, signer.CSK)
+	if err != nil {
+		panic(err)
+	}
+	s, err := signer.New(origin, signer.Policy{}, []signer.Use{{Key: key, Publish: true, Sign: true}})
+	if err != nil {
+		panic(err)
+	}
+	txn := first.Begin()
+	result, err := s.Sign(txn, signer.Request{Since: txn.Savepoint(), Now: time.Unix(1_800_000_000, 0)})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(result.Signatures, "signatures: SOA, NS, DNSKEY, NSEC")
+
+	point := txn.Savepoint()
+	if _, err := txn.Add("\x03www"+origin, rrset.TypeA, 60, "\xc0\x00\x02\x01"); err != nil {
+		panic(err)
+	}
+	if err := txn.SetSerial(2); err != nil {
+		panic(err)
+	}
+	if result, err = s.Sign(txn, signer.Request{Since: point, Now: time.Unix(1_800_003_600, 0)}); err != nil {
+		panic(err)
+	}
+	fmt.Println(result.Signatures, "signatures: SOA, A, the new NSEC, the one before")
+	// Output:
+	// 4 signatures: SOA, NS, DNSKEY, NSEC
+	// 4 signatures: SOA, A, the new NSEC, the one before
 }

@@ -69,7 +69,13 @@ func (s *Signer) sign(t *zone.Txn, req Request) (Result, error) {
 	if p.ttl, ok = negativeTTL(t.View()); !ok {
 		return Result{}, zone.ErrNoSOA
 	}
-	p.All = req.All || !p.asBefore()
+	ttl, _ := negativeTTL(p.before)
+	p.All = req.All || ttl != p.ttl || !s.Signed(p.before)
+	if !p.All {
+		if err := p.restore(req.Since); err != nil {
+			return Result{}, err
+		}
+	}
 	for _, set := range s.apex {
 		if _, err := t.Replace(s.origin, set); err != nil {
 			return Result{}, err
@@ -108,38 +114,62 @@ func negativeTTL(v zone.View) (ttl uint32, ok bool) {
 	return min(soa.TTL, binary.BigEndian.Uint32(rdata[len(rdata)-4:])), true
 }
 
-// asBefore tells whether the zone was signed before as it is to be now.
-func (p *pass) asBefore() bool {
-	for _, want := range p.apex {
-		if have, _ := p.before.Get(p.origin, want.Type); !have.IsEmpty() || !want.IsEmpty() {
+// Signed tells whether a zone is signed by the policy and with the keys, as Sign
+// leaves it: if so Sign looks only at what was edited and what is due. It looks at the
+// apex alone, and not at when signatures expire.
+func (s *Signer) Signed(v zone.View) bool {
+	for _, want := range s.apex {
+		if have, _ := v.Get(s.origin, want.Type); !have.IsEmpty() || !want.IsEmpty() {
 			if !have.Equal(want) {
 				return false
 			}
 		}
 	}
-	soa, _ := p.before.Get(p.origin, rrset.TypeSOA)
-	if soa.Sigs.Len() != len(p.data) {
+	soa, _ := v.Get(s.origin, rrset.TypeSOA)
+	if soa.Sigs.Len() != len(s.data) {
 		return false
 	}
-	for _, k := range p.data {
-		if !p.signedBy(k, soa) {
+	for _, k := range s.data {
+		if !k.signed(soa) {
 			return false
 		}
 	}
-	if ttl, _ := negativeTTL(p.before); ttl != p.ttl {
-		return false
-	}
-	return p.chainAsBefore()
+	return s.chained(v)
 }
 
-// signedBy tells whether a key has signed a set, whenever it was.
-func (p *pass) signedBy(k *Key, set zone.Set) bool {
+// signed tells whether the key has signed a set, whenever it was.
+func (k *Key) signed(set zone.Set) bool {
 	for r := range set.Sigs.All() {
 		if len(r) > sigSigner && r[sigAlgorithm] == byte(k.alg) && binary.BigEndian.Uint16([]byte(r[sigTag:])) == k.tag {
 			return true
 		}
 	}
 	return false
+}
+
+// restore undoes what was done to NSEC3 records: they do not belong to the owners that
+// were edited, but to names that have these hashes.
+func (p *pass) restore(since zone.Savepoint) error {
+	for _, owner := range slices.Collect(p.t.Touched(since)) {
+		was, is := nsec3Of(p.before, owner), nsec3Of(p.t.View(), owner)
+		if was.RRset.Equal(is.RRset) && was.Sigs.Equal(is.Sigs) {
+			continue
+		}
+		if err := p.store(&unit{owner: owner, sets: []zone.Set{was}, hashed: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nsec3Of gives the NSEC3 RRset of an owner, and RRSIGs that say to be over it.
+func nsec3Of(v zone.View, owner dnsname.Name) zone.Set {
+	for _, s := range v.Sets(owner) {
+		if s.Type == rrset.TypeNSEC3 {
+			return s
+		}
+	}
+	return zone.Set{}
 }
 
 // affected gives the names, in lower case, whose signatures or place in the chain may

@@ -184,24 +184,22 @@ func (v View) Prev(name dnsname.Name) (prev dnsname.Name, ok bool) {
 	return v.name(e), true
 }
 
-// NSEC3s goes through the NSEC3 RRsets in the order of the hashes.
+// NSEC3s goes through the NSEC3 RRsets in the order of the hashes. One that is empty
+// has RRSIGs that cover nothing.
 func (v View) NSEC3s() iter.Seq[Set] {
 	return func(yield func(Set) bool) {
 		for e := range v.hashes.All() {
-			if set, ok := v.nsec3(e, true); ok && !yield(set) {
+			if set, _ := v.nsec3(e); !yield(set) {
 				return
 			}
 		}
 	}
 }
 
-// nsec3 gives the NSEC3 RRset of an entry of hashes.
-func (v View) nsec3(e trie.Entry, ok bool) (set Set, found bool) {
-	if !ok {
-		return Set{}, false
-	}
+// nsec3 gives the NSEC3 RRset of an entry of hashes; ok is false if it is empty.
+func (v View) nsec3(e trie.Entry) (set Set, ok bool) {
 	set, ok = node{val: e.Value}.set(rrset.TypeNSEC3)
-	set.Owner = v.name(e)
+	set.Owner, set.Type = v.name(e), rrset.TypeNSEC3
 	return set, ok
 }
 
@@ -209,22 +207,32 @@ func (v View) nsec3(e trie.Entry, ok bool) (set Set, found bool) {
 // the first, as the chain is a ring (RFC 5155 §7.1); ok is false if there is none.
 func (v View) NSEC3After(hashed dnsname.Name) (set Set, ok bool) {
 	var buf [dnsname.MaxKey]byte
-	e, ok := v.hashes.Above(v.key(buf[:0], hashed), false)
-	if !ok {
-		e, ok = v.hashes.First()
+	key := v.key(buf[:0], hashed)
+	for range 2 { // from there, and from the start
+		for e, there := v.hashes.Above(key, false); there; e, there = v.hashes.Above([]byte(e.Key), false) {
+			if set, ok = v.nsec3(e); ok {
+				return set, true
+			}
+		}
+		key = nil // the apex has no hashed owner
 	}
-	return v.nsec3(e, ok)
+	return Set{}, false
 }
 
 // NSEC3Before gives the NSEC3 RRset whose owner is the last before a hashed owner,
 // or the very last; ok is false if there is none.
 func (v View) NSEC3Before(hashed dnsname.Name) (set Set, ok bool) {
 	var buf [dnsname.MaxKey]byte
-	e, ok := v.hashes.Below(v.key(buf[:0], hashed), false)
-	if !ok {
-		e, ok = v.hashes.Last()
+	e, there := v.hashes.Below(v.key(buf[:0], hashed), false)
+	for range 2 {
+		for ; there; e, there = v.hashes.Below([]byte(e.Key), false) {
+			if set, ok = v.nsec3(e); ok {
+				return set, true
+			}
+		}
+		e, there = v.hashes.Last()
 	}
-	return v.nsec3(e, ok)
+	return Set{}, false
 }
 
 // ReplaceName puts RRsets with their RRSIGs in the place of all that an owner has,

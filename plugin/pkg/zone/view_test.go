@@ -118,6 +118,39 @@ func TestViewAt(t *testing.T) {
 	}
 }
 
+// TestViewOrphans: RRSIGs over NSEC3 records that are gone are no part of the ring.
+func TestViewOrphans(t *testing.T) {
+	sig := string([]byte{0, 50, 13, 2}) + "123456789abcde" + string(origin) + "s"
+	hash := func(c string) dnsname.Name { return "\x01" + dnsname.Name(c) + origin }
+	var records []record
+	for _, c := range []string{"0", "2", "4"} {
+		records = append(records, record{hash(c), rrset.TypeRRSIG, 60, sig})
+	}
+	s, _ := build(t, origin, append(records, soaRecord(1)))
+	if set, ok := s.View().NSEC3After(hash("0")); ok {
+		t.Errorf("after: %s", set.Owner)
+	}
+	if set, ok := s.View().NSEC3Before(hash("0")); ok {
+		t.Errorf("before: %s", set.Owner)
+	}
+	for set := range s.View().NSEC3s() {
+		if set.Type != rrset.TypeNSEC3 || !set.IsEmpty() || set.Sigs.Len() != 1 {
+			t.Errorf("%s: %+v", set.Owner, set)
+		}
+	}
+	for _, c := range []string{"1", "3"} {
+		records = append(records, record{hash(c), rrset.TypeNSEC3, 60, "\x01\x00\x00\x00\x00\x01x"})
+	}
+	s, _ = build(t, origin, append(records, soaRecord(1)))
+	for _, tc := range [][3]string{{"0", "3", "1"}, {"1", "3", "3"}, {"2", "1", "3"}, {"3", "1", "1"}, {"4", "3", "1"}} {
+		before, _ := s.View().NSEC3Before(hash(tc[0]))
+		after, _ := s.View().NSEC3After(hash(tc[0]))
+		if before.Owner != hash(tc[1]) || after.Owner != hash(tc[2]) {
+			t.Errorf("%s: between %s and %s", tc[0], before.Owner, after.Owner)
+		}
+	}
+}
+
 // TestReplaceName puts all of an owner in place at once.
 func TestReplaceName(t *testing.T) {
 	a, err := rrset.New(rrset.TypeA, 60, "\xc0\x00\x02\x01")
