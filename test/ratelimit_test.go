@@ -155,7 +155,7 @@ func reflection(t *testing.T, start starter) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			f := startFlood(t, s, fmt.Sprintf("127.30.%d", i), tc.addresses, tc.speed, tc.query)
-			<-time.After(time.Duration(max(4, 4000/tc.speed)) * time.Second) // so long that what passes at first does not count
+			<-time.After(time.Duration(max(6, 4000/tc.speed)) * time.Second) // so long that what passes at first does not count
 			f.end()
 			in, out := f.in.Load(), f.out.Load()
 			t.Logf("%d queries, %d responses, octets out/in %d/%d = %.2f", f.sent.Load(), f.responses.Load(), out, in, float64(out)/float64(in))

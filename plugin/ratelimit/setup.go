@@ -62,7 +62,7 @@ var (
 
 const (
 	publicRequests  = 500
-	publicOctets    = 50_000
+	publicOctets    = 30_000
 	clusterRequests = 10_000
 )
 

@@ -24,22 +24,22 @@ func describe(b *block) string {
 func TestParse(t *testing.T) {
 	const rest = "100000 [] false false 1m0s [] [] []"
 	for _, tc := range []struct{ name, corefile, want string }{
-		{"public", "ratelimit", "[20 20 50 20 10] 50000 0 15s 2 24/56 500 2 " + rest},
-		{"public, but", "ratelimit {\nslip 1\nwindow 10s\nprefix4 32\nprefix6 64\n}", "[20 20 50 20 10] 50000 0 10s 1 32/64 500 2 " + rest},
+		{"public", "ratelimit", "[20 20 50 20 10] 30000 0 15s 2 24/56 500 2 " + rest},
+		{"public, but", "ratelimit {\nslip 1\nwindow 10s\nprefix4 32\nprefix6 64\n}", "[20 20 50 20 10] 30000 0 10s 1 32/64 500 2 " + rest},
 		{"cluster", "ratelimit cluster", "[0 0 0 0 0] 0 0 15s 2 24/56 10000 2 " + rest},
 		{"cluster, but", "ratelimit cluster {\nrequests 500 refuse\nerror 5\n}", "[0 0 0 0 5] 0 0 15s 2 24/56 500 1 " + rest},
-		{"classes as BIND", "ratelimit {\nresponses 5\n}", "[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 " + rest},
-		{"classes as BIND, but", "ratelimit {\nnxdomain 7\nresponses 5\nerror 0\nall 30\n}", "[5 5 7 5 0] 50000 30 15s 2 24/56 500 2 " + rest},
+		{"classes as BIND", "ratelimit {\nresponses 5\n}", "[5 5 5 5 5] 30000 0 15s 2 24/56 500 2 " + rest},
+		{"classes as BIND, but", "ratelimit {\nnxdomain 7\nresponses 5\nerror 0\nall 30\n}", "[5 5 7 5 0] 30000 30 15s 2 24/56 500 2 " + rest},
 		{"none but octets", "ratelimit {\nresponses 0\nrequests 0\noctets 9000\n}", "[0 0 0 0 0] 9000 0 15s 2 24/56 0 2 " + rest},
-		{"one class", "ratelimit {\nnxdomain 7\n}", "[20 20 7 20 10] 50000 0 15s 2 24/56 500 2 " + rest},
-		{"requests", "ratelimit {\nrequests 50\n}", "[20 20 50 20 10] 50000 0 15s 2 24/56 50 2 " + rest},
-		{"requests drop", "ratelimit {\nrequests 50 drop\n}", "[20 20 50 20 10] 50000 0 15s 2 24/56 50 0 " + rest},
+		{"one class", "ratelimit {\nnxdomain 7\n}", "[20 20 7 20 10] 30000 0 15s 2 24/56 500 2 " + rest},
+		{"requests", "ratelimit {\nrequests 50\n}", "[20 20 50 20 10] 30000 0 15s 2 24/56 50 2 " + rest},
+		{"requests drop", "ratelimit {\nrequests 50 drop\n}", "[20 20 50 20 10] 30000 0 15s 2 24/56 50 0 " + rest},
 		{
 			"exempt", "ratelimit {\nresponses 5\nexempt net 192.0.2.1 2001:db8::/32\nexempt net 10.0.0.0/8\nexempt key A.example\nexempt cookie\nexempt proto tcp quic\ntable 5000\ndry_run\nlog 5s\n}",
-			"[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 5000 [192.0.2.1/32 2001:db8::/32 10.0.0.0/8] true true 5s [a.example.] [tcp quic] []",
+			"[5 5 5 5 5] 30000 0 15s 2 24/56 500 2 5000 [192.0.2.1/32 2001:db8::/32 10.0.0.0/8] true true 5s [a.example.] [tcp quic] []",
 		},
-		{"zones", "ratelimit sub.example.org {\nresponses 5\n}", `[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 100000 [] false false 1m0s [] [] [sub.example.org.]`},
-		{"zones that cover the block", "ratelimit . {\nresponses 5\n}", "[5 5 5 5 5] 50000 0 15s 2 24/56 500 2 " + rest},
+		{"zones", "ratelimit sub.example.org {\nresponses 5\n}", `[5 5 5 5 5] 30000 0 15s 2 24/56 500 2 100000 [] false false 1m0s [] [] [sub.example.org.]`},
+		{"zones that cover the block", "ratelimit . {\nresponses 5\n}", "[5 5 5 5 5] 30000 0 15s 2 24/56 500 2 " + rest},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := caddy.NewTestController("dns", tc.corefile)

@@ -333,9 +333,9 @@ func (t *Table) Limits(c *Counts) *Limits { return &Limits{t, c} }
 type Insistence uint8
 
 const (
-	Never       Insistence = iota
-	WhenLimited            // while limits act upon its network, if it has a cookie of its client
-	Always
+	Never       Insistence = iota // it needs none
+	WhenLimited                   // while limits act upon its network, if it has a client cookie
+	Always                        // whatever else is
 )
 
 // A Client is what is known of the sender of a request, and what Request finds out
