@@ -154,6 +154,7 @@ func bench(t *testing.T) {
 
 // measureServing measures all but updates.
 func (m *meter) measureServing(t *testing.T) {
+	m.idle(t)
 	m.inProcess(t)
 	m.commits(t)
 	for _, s := range m.subjects(t) {
