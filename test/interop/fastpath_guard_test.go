@@ -96,8 +96,10 @@ func guards(t *testing.T, w *twice, exact bool) {
 		"a large answer": {func(int) string { return "long" }, dns.TypeTXT},
 		"refusals":       {func(i int) string { return fmt.Sprintf("q%d.example.com.", i) }, dns.TypeA},
 	}
-	cookies := map[string]string{"no EDNS": "-", "no cookie": "", "client cookie": "0123456789abcdef", "foreign cookie": "0123456789abcdef01000000655555550011223344556677",
-		"malformed cookie": "0123456789abcdef01", "good cookie": "good"}
+	cookies := map[string]string{
+		"no EDNS": "-", "no cookie": "", "client cookie": "0123456789abcdef", "foreign cookie": "0123456789abcdef01000000655555550011223344556677",
+		"malformed cookie": "0123456789abcdef01", "good cookie": "good",
+	}
 	network := 0
 	for _, kind := range slices.Sorted(maps.Keys(names)) {
 		for _, c := range slices.Sorted(maps.Keys(cookies)) {
