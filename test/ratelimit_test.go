@@ -236,6 +236,32 @@ zone "example.org" { type forward; forward only; forwarders { 127.0.0.1 port %d;
 	}
 }
 
+// TestTopOffenders: who is limited most is in the log when the process gets SIGHUP.
+func TestTopOffenders(t *testing.T) {
+	bothWays(t, func(t *testing.T, start starter) {
+		dir := t.TempDir()
+		limitedZone(t, dir)
+		s := start(t, block(dir, "ratelimit\n"+exampleZone), "example.org")
+		for network, n := range map[string]int{"127.41.1": 400, "127.41.2": 200} {
+			f := startFlood(t, s, network, 1, 2*n, func(int) *dns.Msg { return query("host1.example.org.", dns.TypeA, false) })
+			<-time.After(time.Second)
+			f.end()
+		}
+		if err := syscall.Kill(s.PID(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		const want = "limited most of late, with the number of requests and responses: 127.41.1.0/24 "
+		for end := time.Now().Add(server.Patience); !strings.Contains(s.Log(), want); <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("the log lacks %q:\n%s", want, s.Log())
+			}
+		}
+		if !strings.Contains(s.Log(), "127.41.2.0/24 ") {
+			t.Errorf("the second is not in the log:\n%s", s.Log())
+		}
+	})
+}
+
 // A reload with the same limits forgets nobody; one with others begins anew.
 func TestLimitsOutliveReload(t *testing.T) {
 	t.Parallel()

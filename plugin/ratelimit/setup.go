@@ -33,6 +33,7 @@ func setup(c *caddy.Controller) error {
 	b.limits = b.newLimits()
 	config := dnsserver.GetConfig(c)
 	c.OnStartup(func() error {
+		showOnHangup()
 		b.warn(config)
 		return nil
 	})

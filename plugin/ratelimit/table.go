@@ -3,7 +3,6 @@ package ratelimit
 import (
 	"fmt"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,11 +129,8 @@ func (s *shared) began(e ratelimit.Event) {
 // one without any.
 func (s *shared) report() {
 	lines := s.lines.Swap(0)
-	var list []string
-	for _, o := range s.Turn(topOffenders) {
-		list = append(list, fmt.Sprintf("%s %d", o.Prefix, o.Count))
-	}
-	if len(list) == 0 {
+	top := s.Turn(topOffenders)
+	if len(top) == 0 {
 		s.pending.Store(false)
 		return
 	}
@@ -143,5 +139,5 @@ func (s *shared) report() {
 	if lines > maxLines {
 		more = fmt.Sprintf("; %d networks were not named when they began to be", lines-maxLines)
 	}
-	log.Infof("limited most in %v, with the number of requests and responses: %s%s", s.config.Log, strings.Join(list, ", "), more)
+	log.Infof("limited most in %v, with the number of requests and responses: %s%s", s.config.Log, describeTop(top), more)
 }
