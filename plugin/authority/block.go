@@ -2,6 +2,7 @@ package authority
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/feed"
+	"github.com/trustdns/trustdns/plugin/pkg/parent"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
 
@@ -45,7 +47,8 @@ type block struct {
 	mu     sync.Mutex // guards what follows
 	leases []interface{ Close() }
 	events *feed.Subscription
-	ended  chan struct{} // closed when nobody reads the events
+	ended  chan struct{}   // closed when nobody reads the events
+	watch  *parent.Watcher // of parent zones, or nil
 }
 
 // served is one zone of a block.
@@ -73,6 +76,9 @@ func (b *block) bind(seeds map[string]bool) error {
 	handlers := b.config.Handlers()
 	has := func(name string) bool {
 		return slices.ContainsFunc(handlers, func(h plugin.Handler) bool { return h.Name() == name })
+	}
+	if err := b.bindSigning(handlers); err != nil {
+		return err
 	}
 	b.wary = (has("loadbalance") || has("header")) && !has("minimal") // which would hand on the last message alone
 	for _, d := range b.directives {
@@ -160,11 +166,14 @@ func (b *block) open(db *zonedb.DB) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.events, b.ended = feed.NewSubscription(0), make(chan struct{})
-	hooks := zonedb.Hooks{Loaded: report, Committed: committed, Events: b.events}
+	hooks := zonedb.Hooks{Loaded: report, Committed: committed, Signed: signed, Events: b.events}
 	go b.announce(b.events, b.ended)
 	lease, err := db.Open(b.owner, b.specs, hooks)
 	if err != nil {
 		b.end()
+		if errors.Is(err, zonedb.ErrSigned) {
+			err = fmt.Errorf("%w: without the property \"dnssec\" the zone would fail for validators that know its DS records; \"dnssec %s\" leads out of DNSSEC", err, insecure)
+		}
 		return err
 	}
 	b.leases = append(b.leases, lease)
@@ -183,6 +192,7 @@ func (b *block) open(db *zonedb.DB) error {
 		}
 		b.leases = append(b.leases, l)
 	}
+	b.watch = b.watchParents()
 	b.loaded.Store(true)
 	return nil
 }
@@ -198,6 +208,10 @@ func (b *block) close() {
 
 // end is close; b.mu is held.
 func (b *block) end() {
+	if b.watch != nil {
+		b.watch.Close()
+		b.watch = nil
+	}
 	for _, l := range b.leases {
 		l.Close()
 	}

@@ -1,10 +1,14 @@
 package authority
 
 import (
+	"strings"
+	"time"
+
 	"github.com/coredns/coredns/plugin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/trustdns/trustdns/plugin/pkg/autosign"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
 
@@ -67,6 +71,20 @@ var (
 		Help:      "Octets of messages sent in zone transfers.",
 	}, []string{"server", "zone"})
 
+	signaturesTotal = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "signatures_total",
+		Help:      "DNSSEC signatures made.",
+	})
+
+	signErrors = promauto.NewCounter(prometheus.CounterOpts{
+		Namespace: plugin.Namespace,
+		Subsystem: name,
+		Name:      "dnssec_errors_total",
+		Help:      "Times that a zone could not be signed, a key could not be made or the parent could not be asked.",
+	})
+
 	notifyTotal = promauto.NewCounterVec(prometheus.CounterOpts{
 		Namespace: plugin.Namespace,
 		Subsystem: name,
@@ -88,6 +106,10 @@ var (
 		"Octets that the history of the zone takes.", []string{"zone", "file"}, nil)
 	failedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "load_failed"),
 		"1 if the file as it is now could not be loaded, else 0.", []string{"zone", "file"}, nil)
+	expiryDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "rrsig_expiry_timestamp_seconds"),
+		"When the first signature of the version in service expires, for zones that are signed here.", []string{"zone"}, nil)
+	keysDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "dnssec_key_state"),
+		"Keys of zones that are signed here, by role and state.", []string{"zone", "role", "state"}, nil)
 )
 
 func init() { prometheus.MustRegister(zonesCollector{zonedb.Process}) }
@@ -102,6 +124,8 @@ func (zonesCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- recordsDesc
 	ch <- journalDesc
 	ch <- failedDesc
+	ch <- expiryDesc
+	ch <- keysDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -134,7 +158,33 @@ func (c zonesCollector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(recordsDesc, prometheus.GaugeValue, float64(s.Records()), l.zone, l.file)
 		}
 	}
+	c.collectSigned(ch)
 	for state, n := range states {
 		ch <- prometheus.MustNewConstMetric(zonesDesc, prometheus.GaugeValue, float64(n), state)
+	}
+}
+
+// collectSigned tells of the zones that are signed here.
+func (c zonesCollector) collectSigned(ch chan<- prometheus.Metric) {
+	type labels struct{ zone, role, state string }
+	seen := make(map[string]bool)
+	for _, z := range c.db.Zones() {
+		origin := z.Spec().Origin.String()
+		keeper, ok := z.Signer().(*autosign.Keeper)
+		if !ok || seen[origin] {
+			continue
+		}
+		seen[origin] = true
+		status := keeper.Status(time.Now())
+		if !status.Expires.IsZero() {
+			ch <- prometheus.MustNewConstMetric(expiryDesc, prometheus.GaugeValue, float64(status.Expires.Unix()), origin)
+		}
+		keys := make(map[labels]int)
+		for _, k := range status.Keys {
+			keys[labels{origin, strings.ToLower(k.Role.String()), k.State}]++
+		}
+		for l, n := range keys {
+			ch <- prometheus.MustNewConstMetric(keysDesc, prometheus.GaugeValue, float64(n), l.zone, l.role, l.state)
+		}
 	}
 }

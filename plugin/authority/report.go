@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"time"
@@ -77,6 +78,28 @@ func committed(took time.Duration, err error) {
 	commitSeconds.WithLabelValues(result).Observe(took.Seconds())
 }
 
+// signed logs and counts what came of signing a zone.
+func signed(r zonedb.SignReport) {
+	origin := r.Zone.Spec().Origin
+	signaturesTotal.Add(float64(r.Signatures))
+	for _, e := range r.Events {
+		log.Infof("%s: %s", origin, e)
+	}
+	if r.Err == nil {
+		return
+	}
+	signErrors.Inc()
+	if serial := "none"; repeats.allow(string(origin), r.Err.Error(), time.Now()) {
+		if s := r.Zone.Snapshot(); s != nil {
+			serial = fmt.Sprintf("serial %d", s.Serial())
+		}
+		log.Errorf("%s: %s; %s stays in service", origin, oneLine(r.Err), serial)
+	}
+}
+
+// repeats keeps what fails again and again from filling the log.
+var repeats = repeated{told: make(map[string]telling)}
+
 // oneLine gives an error that joins several in one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
@@ -99,4 +122,36 @@ func (l *limiter) allow(now time.Time) bool {
 	}
 	l.lines++
 	return l.lines <= refusalLines
+}
+
+// repeated knows what was logged of whom.
+type repeated struct {
+	mu   sync.Mutex
+	told map[string]telling
+}
+
+type telling struct {
+	text string
+	when time.Time
+}
+
+// Bounds of what is known of errors that repeat: of how many zones, and for how long.
+const (
+	maxTold = 10_000
+	oldTold = time.Hour
+)
+
+// allow tells whether a line about somebody is to be written: it is another than the
+// one before, or that was long ago.
+func (r *repeated) allow(who, text string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.told[who]; t.text == text && now.Sub(t.when) < oldTold {
+		return false
+	}
+	if len(r.told) >= maxTold {
+		clear(r.told)
+	}
+	r.told[who] = telling{text, now}
+	return true
 }

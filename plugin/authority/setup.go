@@ -58,9 +58,10 @@ func setup(c *caddy.Controller) error {
 
 // siblings is what the blocks of one instance of the server know of each other.
 type siblings struct {
-	zones  map[string]*directive // by origin, and store or file
-	blocks []*block
-	bound  bool
+	zones    map[string]*directive // by origin, and store or file
+	policies map[string]policy     // of signing, by name
+	blocks   []*block
+	bound    bool
 }
 
 // bind looks at the other plugins of all blocks, which are there when the first
@@ -88,7 +89,7 @@ func (in *siblings) bind() error {
 func siblingsOf(c *caddy.Controller) *siblings {
 	in, ok := c.Get(siblingsKey{}).(*siblings)
 	if !ok {
-		in = &siblings{zones: make(map[string]*directive)}
+		in = &siblings{zones: make(map[string]*directive), policies: make(map[string]policy)}
 		c.Set(siblingsKey{}, in)
 	}
 	return in
@@ -141,7 +142,7 @@ func parse(c *caddy.Controller) (*block, error) {
 		if len(origins) == 0 {
 			origins = around
 		}
-		if err := d.parse(c, origins); err != nil {
+		if err := d.parse(c, in, origins); err != nil {
 			return nil, err
 		}
 		b.directives = append(b.directives, d)
@@ -236,7 +237,7 @@ func join(names []dnsname.Name) string {
 var repeated = map[string]bool{"transfer": true, "notify": true}
 
 // parse reads the properties of a directive for those zones.
-func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
+func (d *directive) parse(c *caddy.Controller, in *siblings, origins []dnsname.Name) error {
 	d.spec.History = defaultHistory
 	seen := make(map[string]bool)
 	for c.NextBlock() {
@@ -265,6 +266,8 @@ func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
 			err = d.parseCheck(c)
 		case "limits":
 			err = d.parseLimits(c)
+		case "dnssec":
+			err = d.parseDNSSEC(c, in)
 		case "fallthrough":
 			err = d.parseFallthrough(c, origins)
 		default:
@@ -285,7 +288,7 @@ func (d *directive) parse(c *caddy.Controller, origins []dnsname.Name) error {
 	case d.spec.Seed && d.kept == "":
 		return d.errorf("file … seed: what is read once must be kept: property \"store\" is missing")
 	}
-	return nil
+	return d.checkSigning()
 }
 
 func (d *directive) parseFile(c *caddy.Controller) error {

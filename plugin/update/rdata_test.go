@@ -53,7 +53,7 @@ func TestRecordsCutShort(t *testing.T) {
 		if err == nil {
 			var list []ddns.Record
 			if list, err = records("update", m.Ns); err == nil {
-				err = ddns.Prescan(dnsname.MustParse("example.org."), list)
+				err = ddns.Prescan(dnsname.MustParse("example.org."), list, false)
 			}
 		}
 		if (err != nil) != c.broken {

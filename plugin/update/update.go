@@ -93,7 +93,7 @@ func (u *Update) answer(ctx context.Context, q *request) outcome {
 	if !leased && u.leases.requiredOf(q.client) && q.adds() {
 		return outcome{err: deny("lease", "lease: an UPDATE that adds records must ask for a lease (RFC 9664)")}
 	}
-	if err := ddns.Prescan(q.origin, q.updates); err != nil {
+	if err := ddns.Prescan(q.origin, q.updates, q.zone.Spec().Signing != nil); err != nil {
 		// What is asked first decides (RFC 2136 §3), and needs no writer.
 		if s := q.zone.Snapshot(); s != nil {
 			txn := s.Begin()

@@ -22,7 +22,7 @@ func apply(t *testing.T, more, list string, limits Limits) (changed, msg string)
 	t.Helper()
 	txn := load(t, more).Begin()
 	records := section(t, list)
-	if msg := outcome(t, Prescan(origin, records)); msg != "" {
+	if msg := outcome(t, Prescan(origin, records, false)); msg != "" {
 		t.Fatal(msg)
 	}
 	if msg := outcome(t, Apply(txn, records, limits)); msg != "" {

@@ -32,7 +32,7 @@ func BenchmarkUpdate(b *testing.B) {
 				if err := Prerequisites(txn, prerequisites); err != nil {
 					b.Fatal(err)
 				}
-				if err := Prescan(origin, list); err != nil {
+				if err := Prescan(origin, list, false); err != nil {
 					b.Fatal(err)
 				}
 				if err := Apply(txn, list, Limits{RRset: 1000}); err != nil {
@@ -76,7 +76,7 @@ func BenchmarkPrescan(b *testing.B) {
 			list := []Record{{Owner: dnsname.MustParse("www.example.org."), Type: bench.typ, Class: ClassINET, TTL: 60, RDATA: rdata(b, bench.typ, bench.text)}}
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := Prescan(origin, list); err != nil {
+				if err := Prescan(origin, list, false); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -12,10 +12,15 @@ import (
 // origin (RFC 2136 §3.4.1). The first record that cannot decides. An error is an
 // *Error with NOTZONE, FORMERR, or REFUSED: NSEC and NSEC3 follow from the rest
 // of a zone, and NSEC3PARAM with more iterations than zone.MaxIterations is for
-// no server. Concurrent calls are allowed.
-func Prescan(origin dnsname.Name, list []Record) error {
+// no server. If the zone is signed here, whatever follows from its keys is refused as
+// well. Concurrent calls are allowed.
+func Prescan(origin dnsname.Name, list []Record, signed bool) error {
 	for i := range list {
-		if v := prescan(origin, &list[i]); v != nil {
+		v := prescan(origin, &list[i])
+		if v == nil && signed && followsFromKeys(list[i].Type) {
+			v = &verdict{RcodeRefused, "is made from the keys of the zone, which the server keeps"}
+		}
+		if v != nil {
 			return v.failed("update", i, &list[i])
 		}
 	}
@@ -62,6 +67,17 @@ func prescan(origin dnsname.Name, r *Record) *verdict {
 	return nil
 }
 
+// followsFromKeys tells whether records of a type are made by a server that signs the
+// zone itself.
+func followsFromKeys(typ uint16) bool {
+	switch typ {
+	case rrset.TypeRRSIG, rrset.TypeDNSKEY, rrset.TypeNSEC3PARAM, rrset.TypeCDS, rrset.TypeCDNSKEY:
+		return true
+	default:
+		return false
+	}
+}
+
 // iterations reads NSEC3PARAM RDATA (RFC 5155 §4.2), which is well formed.
 func iterations(rdata string) int { return int(rdata[2])<<8 | int(rdata[3]) }
 
@@ -104,13 +120,11 @@ func wellFormed(typ uint16, rdata string) bool {
 
 // Types whose opaque fields cannot be anything.
 const (
-	typeLOC     uint16 = 29
-	typeSSHFP   uint16 = 44
-	typeTLSA    uint16 = 52
-	typeSMIMEA  uint16 = 53
-	typeCDS     uint16 = 59
-	typeCDNSKEY uint16 = 60
-	typeCAA     uint16 = 257
+	typeLOC    uint16 = 29
+	typeSSHFP  uint16 = 44
+	typeTLSA   uint16 = 52
+	typeSMIMEA uint16 = 53
+	typeCAA    uint16 = 257
 )
 
 // digests has the octets of the digests of DS records, by digest type (IANA DS RR
@@ -122,12 +136,12 @@ var digests = map[byte]int{1: 20, 2: 32, 3: 32, 4: 48}
 // its type says, and a size is two digits.
 func meaningful(typ uint16, rdata string) bool {
 	switch typ {
-	case rrset.TypeDS, typeCDS: // RFC 4034 §5.1, RFC 8078 §4
+	case rrset.TypeDS, rrset.TypeCDS: // RFC 4034 §5.1, RFC 8078 §4
 		if n, known := digests[rdata[3]]; known {
 			return len(rdata) == 4+n
 		}
 		return len(rdata) > 4
-	case rrset.TypeDNSKEY, typeCDNSKEY: // RFC 4034 §2.1
+	case rrset.TypeDNSKEY, rrset.TypeCDNSKEY: // RFC 4034 §2.1
 		return len(rdata) > 4
 	case typeTLSA, typeSMIMEA: // RFC 6698 §2.1
 		return len(rdata) > 3

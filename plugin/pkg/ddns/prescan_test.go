@@ -51,7 +51,7 @@ func TestPrescan(t *testing.T) {
 		{"the first decides", "delete www NSEC\nIN/60 www A", `REFUSED update 1: www.example.org. NSEC: is not for requestors to change`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := outcome(t, Prescan(origin, section(t, tc.section))); got != tc.want {
+			if got := outcome(t, Prescan(origin, section(t, tc.section), false)); got != tc.want {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
@@ -100,8 +100,8 @@ func TestFieldsThatCannotBe(t *testing.T) {
 		{"DS with a short digest", "\x30\x39\x0d\x02" + strings.Repeat("x", 31), rrset.TypeDS, false},
 		{"DS", "\x30\x39\x0d\x02" + strings.Repeat("x", 32), rrset.TypeDS, true},
 		{"DS with a digest of a type that nobody knows", "\x30\x39\x0d\xfe1", rrset.TypeDS, true},
-		{"CDS that asks to remove DS (RFC 8078 §4)", "\x00\x00\x00\x00\x00", typeCDS, true},
-		{"CDNSKEY that asks the same", "\x00\x00\x03\x00\x00", typeCDNSKEY, true},
+		{"CDS that asks to remove DS (RFC 8078 §4)", "\x00\x00\x00\x00\x00", rrset.TypeCDS, true},
+		{"CDNSKEY that asks the same", "\x00\x00\x03\x00\x00", rrset.TypeCDNSKEY, true},
 		{"DNSKEY without key", "\x01\x01\x03\x0d", rrset.TypeDNSKEY, false},
 		{"TLSA without data", "\x03\x01\x01", typeTLSA, false},
 		{"TLSA", "\x03\x01\x01x", typeTLSA, true},

@@ -40,7 +40,7 @@ func (s *simulation) request(t rapid.TB, txn *zone.Txn) {
 		}
 		return want == 0
 	}
-	ok := compare("prescan", list, Prescan(s.m.origin, list), s.m.prescan(list))
+	ok := compare("prescan", list, Prescan(s.m.origin, list, false), s.m.prescan(list))
 	compare("prerequisites", prerequisites, Prerequisites(txn, prerequisites), s.m.prerequisites(prerequisites))
 	if got := dump(records(txn, s.names)); got != text {
 		t.Fatalf("changed too early:\n%s\nnot\n%s", got, text)

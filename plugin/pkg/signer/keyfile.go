@@ -35,13 +35,23 @@ const maxKeyFile = 1 << 16
 
 // FileName gives the name that BIND gives the files of the key, without .key and
 // .private: K, the zone, the algorithm, the key tag.
-func (k *Key) FileName() string {
+func (k *Key) FileName() string { return FileName(k.zone, k.alg, k.tag) }
+
+// FileName is Key.FileName for the key of a zone, in lower case, with that algorithm
+// and key tag.
+func FileName(zone dnsname.Name, alg Algorithm, tag uint16) string {
+	return fmt.Sprintf("%s%03d+%05d", FilePrefix(zone), alg, tag)
+}
+
+// FilePrefix is what FileName gives for all keys of a zone, in lower case, up to the
+// algorithm.
+func FilePrefix(zone dnsname.Name) string {
 	var b strings.Builder
 	b.WriteByte('K')
-	if k.zone == dnsname.Root {
+	if zone == dnsname.Root {
 		b.WriteByte('.')
 	}
-	for n := k.zone; n != dnsname.Root; n = n.Parent() {
+	for n := zone; n != dnsname.Root; n = n.Parent() {
 		for _, c := range []byte(n[1 : 1+n[0]]) {
 			if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '_' {
 				b.WriteByte(c)
@@ -51,7 +61,7 @@ func (k *Key) FileName() string {
 		}
 		b.WriteByte('.')
 	}
-	fmt.Fprintf(&b, "+%03d+%05d", k.alg, k.tag)
+	b.WriteByte('+')
 	return b.String()
 }
 

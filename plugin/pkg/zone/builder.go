@@ -20,10 +20,10 @@ type Builder struct {
 	origin    dnsname.Name
 	names     trie.Builder
 	hashes    trie.Builder
-	records   int
 	wildcards int
-	problems  []Problem
-	over      *LimitError // for an RRset of too many records
+	tally
+	problems []Problem
+	over     *LimitError // for an RRset of too many records
 
 	// The owner that records are being added to, and its sets so far.
 	owner   []byte
@@ -223,14 +223,14 @@ func (b *Builder) put(t *trie.Builder, sets []Set) {
 		old := node{string(b.key), v}
 		owner = old.owner(b.origin)
 		for s := range old.sets() {
-			b.records -= s.Len() + s.Sigs.Len()
+			b.count(s, -1)
 			sets = b.merge(sets, s)
 		}
 	} else if t == &b.names && dnsname.KeyHasWildcard(string(b.key)) {
 		b.wildcards++
 	}
 	for _, s := range sets {
-		b.records += s.Len() + s.Sigs.Len()
+		b.count(s, 1)
 	}
 	b.packed = appendNode(b.packed[:0], string(owner[:len(owner)-len(b.origin)]), sets)
 	t.Put(b.key, string(b.packed))
@@ -279,7 +279,7 @@ func (b *Builder) problem(p Problem) {
 // builder is empty afterwards.
 func (b *Builder) Snapshot() (*Snapshot, []Problem, error) {
 	b.flush()
-	s, err := newSnapshot(b.origin, contents{b.names.Trie(), b.hashes.Trie(), b.records, b.wildcards})
+	s, err := newSnapshot(b.origin, contents{b.names.Trie(), b.hashes.Trie(), b.wildcards, b.tally})
 	problems := b.problems
 	if b.over != nil {
 		err = b.over

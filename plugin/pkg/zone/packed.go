@@ -89,7 +89,7 @@ func Restore(origin dnsname.Name, owners iter.Seq2[[]byte, []byte]) (*Snapshot, 
 			return nil, fmt.Errorf("%w %x: %w", ErrPacked, key, err)
 		}
 	}
-	return newSnapshot(origin, contents{r.names.Trie(), r.hashes.Trie(), r.records, r.wildcards})
+	return newSnapshot(origin, contents{r.names.Trie(), r.hashes.Trie(), r.wildcards, r.tally})
 }
 
 // Reasons of ErrPacked.
@@ -106,8 +106,8 @@ type restoring struct {
 	origin        dnsname.Name
 	names, hashes trie.Sorted
 	hashed        bool // the owners of NSEC3 have begun
-	records       int
 	wildcards     int
+	tally
 }
 
 func (r *restoring) add(key, value []byte) error {
@@ -125,8 +125,7 @@ func (r *restoring) add(key, value []byte) error {
 		return errPackedKey
 	}
 	n := node{view(key), view(value)}
-	records, err := n.check(labels, hash, r.origin)
-	if err != nil {
+	if err := n.check(labels, hash, r.origin); err != nil {
 		return err
 	}
 	t := &r.names
@@ -138,7 +137,9 @@ func (r *restoring) add(key, value []byte) error {
 	if !t.Put(key, value) {
 		return errPackedOrder
 	}
-	r.records += records
+	for s := range n.sets() {
+		r.count(s, 1)
+	}
 	return nil
 }
 
@@ -191,27 +192,28 @@ func checkKey(key []byte) (labels, length int, ok bool) {
 	return labels, length, label == 0
 }
 
-// check tells whether a node can be one of a zone, and how many records it has.
-// Its key is good, and has that many labels.
-func (n node) check(labels int, hash bool, origin dnsname.Name) (records int, err error) {
+// check tells whether a node can be one of a zone. Its key is good, and has that
+// many labels.
+func (n node) check(labels int, hash bool, origin dnsname.Name) error {
 	if n.val == "" {
-		return 0, errPackedFlags
+		return errPackedFlags
 	}
 	flags := n.flags() & hasCase
 	if flags != 0 {
 		if err := n.checkCase(origin); err != nil {
-			return 0, err
+			return err
 		}
 	}
+	empty := true
 	before := -1 // twice the type of the entry before, and one more for RRSIGs
 	for off := n.entries(); off < len(n.val); {
 		if len(n.val)-off < entryHeader {
-			return 0, errPackedEntry
+			return errPackedEntry
 		}
 		head := n.bytes()[off : off+entryHeader]
 		l := binary.LittleEndian.Uint32(head[8:])
 		if uint64(l&^isSigs) > uint64(len(n.val)-off-entryHeader) {
-			return 0, errPackedEntry
+			return errPackedEntry
 		}
 		set, sigs, next := n.entry(off)
 		off = next
@@ -220,21 +222,21 @@ func (n node) check(labels int, hash bool, origin dnsname.Name) (records int, er
 			place++
 		}
 		if place <= before || hash != (set.Type == rrset.TypeNSEC3) {
-			return 0, errPackedEntry
+			return errPackedEntry
 		}
 		before = place
 		if err := checkSet(set, sigs, labels); err != nil {
-			return 0, err
+			return err
 		}
 		if !sigs {
 			flags |= flagOf(set.Type)
 		}
-		records += set.Len()
+		empty = empty && set.IsEmpty()
 	}
-	if records == 0 || flags != n.flags() {
-		return 0, errPackedFlags
+	if empty || flags != n.flags() {
+		return errPackedFlags
 	}
-	return records, nil
+	return nil
 }
 
 // checkCase tells whether the owner in its letter case is that of the key.

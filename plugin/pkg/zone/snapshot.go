@@ -56,8 +56,23 @@ type Snapshot struct {
 type contents struct {
 	names     trie.Trie // every owner but those of NSEC3 RRs
 	hashes    trie.Trie // the owners of NSEC3 RRs: they are no names of the zone (RFC 5155 §7.2.8)
-	records   int
-	wildcards int // owners that have an asterisk label
+	wildcards int       // owners that have an asterisk label
+	tally
+}
+
+// tally counts resource records.
+type tally struct {
+	records int
+	proofs  int // RRSIG, NSEC and NSEC3 among them
+}
+
+// count adds the records of a set, so many times.
+func (t *tally) count(s Set, times int) {
+	t.records += times * (s.Len() + s.Sigs.Len())
+	t.proofs += times * s.Sigs.Len()
+	if s.Type == rrset.TypeNSEC || s.Type == rrset.TypeNSEC3 {
+		t.proofs += times * s.Len()
+	}
 }
 
 // lastID is the ID that was given last.
@@ -105,6 +120,9 @@ func (s *Snapshot) SOA() Set { return s.soa }
 
 // Records gives the number of resource records.
 func (s *Snapshot) Records() int { return s.records }
+
+// Proofs gives how many of the records are RRSIG, NSEC or NSEC3.
+func (s *Snapshot) Proofs() int { return s.proofs }
 
 // Names gives the number of owners; one that has NSEC3 and other records counts
 // as two, as they are two in what they are for.

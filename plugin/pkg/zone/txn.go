@@ -236,7 +236,7 @@ func (t *Txn) put(m trie.Trie, owner dnsname.Name, key []byte, sets []Set) trie.
 	if v, ok := m.Get(key); ok {
 		old := node{string(key), v}
 		for s := range old.sets() {
-			t.records -= s.Len() + s.Sigs.Len()
+			t.count(s, -1)
 		}
 		if len(sets) == 0 {
 			m, _ = m.Delete(key)
@@ -248,7 +248,7 @@ func (t *Txn) put(m trie.Trie, owner dnsname.Name, key []byte, sets []Set) trie.
 		return m
 	}
 	for _, s := range sets {
-		t.records += s.Len() + s.Sigs.Len()
+		t.count(s, 1)
 	}
 	relative := string(owner[:len(owner)-len(t.base.origin)])
 	return m.Put(key, string(appendNode(nil, relative, sets)))
@@ -256,6 +256,9 @@ func (t *Txn) put(m trie.Trie, owner dnsname.Name, key []byte, sets []Set) trie.
 
 // Records gives the number of resource records as they are now.
 func (t *Txn) Records() int { return t.records }
+
+// Proofs gives how many of them are RRSIG, NSEC or NSEC3.
+func (t *Txn) Proofs() int { return t.proofs }
 
 // Changed tells whether the records differ from those of the version that the
 // transaction began from.

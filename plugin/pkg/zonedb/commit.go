@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -83,9 +84,10 @@ type Result struct {
 
 // request is an edit that waits for its commit.
 type request struct {
-	who  string
-	edit func(*Edit) error
-	done chan struct{} // closed when the rest is set
+	who      string
+	edit     func(*Edit) error
+	maintain func(Signer) error // instead of edit
+	done     chan struct{}      // closed when the rest is set
 	Result
 	err error
 }
@@ -102,7 +104,11 @@ type request struct {
 // ErrBusy and ErrRecords are others, and journal.ErrClosed if no lease holds the
 // zone. A context that ends before the edit is made gives its error.
 func (z *Zone) Apply(ctx context.Context, who string, edit func(*Edit) error) (Result, error) {
-	r := &request{who: who, edit: edit, done: make(chan struct{})}
+	return z.submit(ctx, &request{who: who, edit: edit, done: make(chan struct{})})
+}
+
+// submit has a request made, and gives what came of it.
+func (z *Zone) submit(ctx context.Context, r *request) (Result, error) {
 	z.queueMu.Lock()
 	if len(z.queue) == maxQueue {
 		z.queueMu.Unlock()
@@ -182,7 +188,9 @@ func (z *Zone) batch(batch []*request) {
 		return
 	}
 	change, err := z.commitBatch(batch)
-	if _, ok := errors.AsType[noZoneError](err); ok && len(batch) > 1 { // whose edit it was shows if each is made alone
+	_, noZone := errors.AsType[noZoneError](err)
+	_, noSign := errors.AsType[signError](err)
+	if (noZone || noSign) && len(batch) > 1 { // whose edit it was shows if each is made alone
 		for _, r := range batch {
 			z.batch([]*request{r})
 		}
@@ -231,6 +239,10 @@ func (z *Zone) commitBatch(batch []*request) (zone.Changeset, error) {
 // than so many owners; the token of the writer is held.
 func (z *Zone) commit(base *zone.Snapshot, batch []*request, due int) (zone.Changeset, error) {
 	spec := z.Spec()
+	prepared, err := z.prepare(base, batch)
+	if err != nil {
+		return zone.Changeset{}, z.unsignable(err)
+	}
 	e := &Edit{Txn: base.Begin(), leases: z.expiry.Begin(), now: z.db.now()}
 	var who []string
 	start := e.Savepoint()
@@ -242,21 +254,44 @@ func (z *Zone) commit(base *zone.Snapshot, batch []*request, due int) (zone.Chan
 		who = append(who, "lease")
 	}
 	for _, r := range batch {
-		z.try(e, r, base, &spec)
+		if r.maintain == nil {
+			z.try(e, r, base, &spec)
+		} else if r.err == nil && !slices.Contains(who, r.who) {
+			who = append(who, r.who)
+		}
 		if r.err == nil && r.Changed && !slices.Contains(who, r.who) {
 			who = append(who, r.who)
 		}
 	}
+	signatures := 0
+	if prepared.Due && !e.Changed() {
+		if err := e.SetSerial(spec.Serial.Next(base.Serial(), time.Now())); err != nil {
+			return zone.Changeset{}, noZoneError{err}
+		}
+		if len(who) == 0 {
+			who = append(who, "dnssec")
+		}
+	}
 	notes := e.leases.Notes()
+	if notes == nil && len(prepared.Notes) > 0 {
+		notes = make(journal.Notes)
+	}
+	maps.Copy(notes, prepared.Notes)
 	c := journal.Commit{Next: base, Notes: notes}
 	switch {
 	case e.Changed():
-		var err error
+		if signatures, err = z.sign(e.Txn, start); err != nil {
+			return zone.Changeset{}, z.unsignable(err)
+		}
 		if c.Next, c.Change, err = e.Commit(); err != nil {
 			return zone.Changeset{}, noZoneError{err}
 		}
 		c.Change.Who, c.Change.When = strings.Join(who, " "), time.Now()
 	case len(notes) == 0:
+		if prepared.Err != nil {
+			z.db.signed(SignReport{Zone: z, Err: prepared.Err})
+		}
+		z.arm()
 		return zone.Changeset{}, nil
 	}
 	if err := z.step(c); err != nil {
@@ -264,6 +299,7 @@ func (z *Zone) commit(base *zone.Snapshot, batch []*request, due int) (zone.Chan
 	}
 	e.leases.Commit()
 	z.expired.Add(uint64(ended))
+	z.signed(&c, &prepared, signatures)
 	z.arm()
 	return c.Change, nil
 }
@@ -274,7 +310,7 @@ func (z *Zone) try(e *Edit, r *request, base *zone.Snapshot, spec *Spec) {
 	before, _ := e.Serial()
 	r.Result = Result{Serial: before}
 	r.err = r.edit(e)
-	if limit := spec.Options.MaxRecords; r.err == nil && limit > 0 && e.Records() > max(limit, base.Records()) {
+	if limit := spec.Options.MaxRecords; r.err == nil && limit > 0 && z.counted(e.Txn) > max(limit, z.counted(base)) {
 		r.err = ErrRecords
 	}
 	if r.err == nil {
@@ -287,6 +323,18 @@ func (z *Zone) try(e *Edit, r *request, base *zone.Snapshot, spec *Spec) {
 	}
 	r.Serial, _ = e.Serial()
 	r.Changed = r.Serial != before
+}
+
+// counted gives how many records count for the limit: what a signer makes does not.
+func (z *Zone) counted(v interface {
+	Records() int
+	Proofs() int
+},
+) int {
+	if z.signer != nil {
+		return v.Records() - v.Proofs()
+	}
+	return v.Records()
 }
 
 // finish gives the zone another serial if its records changed since a point where
@@ -361,6 +409,7 @@ func (z *Zone) restore() error {
 	state, err := z.store.Load(context.Background(), z.Spec().Origin)
 	if errors.Is(err, journal.ErrNotExist) {
 		z.revision, z.noted, z.expiry = 0, note{}, new(lease.Table)
+		z.forget(nil)
 	}
 	if err != nil {
 		return err
@@ -370,7 +419,7 @@ func (z *Zone) restore() error {
 		return fmt.Errorf("%w: %w", journal.ErrCorrupt, err)
 	}
 	z.revision, z.noted, z.expiry = state.Revision, parseNote(state.Notes[noteName]), leases
-	z.arm()
+	z.forget(state.Notes)
 	if until, ok := z.expiry.Next(); ok && until <= z.db.now().Unix() {
 		// Without room on the disk what is there is better than nothing; the timer is set.
 		if change, err := z.commit(state.Snapshot, nil, z.expiry.Len()); err == nil && !change.IsEmpty() {
@@ -379,35 +428,58 @@ func (z *Zone) restore() error {
 		}
 	}
 	z.current.Store(state.Snapshot)
+	z.arm()
 	z.feed.Publish(state.Snapshot, nil)
 	return nil
 }
 
-// arm sets the timer to the time at which the next lease ends; the token of the
-// writer is held.
+// arm sets the timer to the time at which the next lease ends, or the signer has
+// something to do; the token of the writer is held.
 func (z *Zone) arm() {
 	z.expiring.Store(int64(z.expiry.Len()))
-	until, ok := z.expiry.Next()
-	switch {
-	case !ok:
-		until = 0
-	case z.closed || until == z.armed:
+	wait, ok := z.nextWait()
+	var at int64
+	if ok {
+		at = z.db.now().Add(wait).Unix()
+	}
+	if z.closed || ok && at == z.armed {
 		return
 	}
 	if z.timer != nil {
 		z.timer.Stop()
 		z.timer = nil
 	}
-	if z.armed = until; ok {
-		z.timer = time.AfterFunc(time.Unix(until, 0).Sub(z.db.now()), z.expire)
+	if z.armed = at; ok {
+		z.timer = time.AfterFunc(wait, z.wake)
 	}
 }
 
-// retryTime is how long leases that could not be ended wait for the next try.
-const retryTime = 5 * time.Second
+// nextWait gives how long it is until there is something to do in the zone that nobody
+// asks for.
+func (z *Zone) nextWait() (wait time.Duration, ok bool) {
+	until, ok := z.expiry.Next()
+	if ok {
+		wait = time.Unix(until, 0).Sub(z.db.now())
+	}
+	if s := z.current.Load(); s != nil && z.signer != nil {
+		now := z.db.clock()
+		if next, due := z.signer.Next(s, now); due && (!ok || next.Sub(now) < wait) {
+			wait, ok = max(next.Sub(now), 0), true
+		}
+	}
+	return wait, ok
+}
 
-// expire makes a commit, which ends the leases whose time has come.
-func (z *Zone) expire() {
+// How long what could not be done waits for the next try: leases that could not be
+// ended, and zones that could not be signed.
+const (
+	retryTime     = 5 * time.Second
+	retrySignTime = time.Minute
+)
+
+// wake makes a commit, which ends the leases whose time has come and signs what is to
+// be signed.
+func (z *Zone) wake() {
 	z.writer <- struct{}{}
 	z.armed = 0
 	<-z.writer
@@ -417,7 +489,14 @@ func (z *Zone) expire() {
 	switch {
 	case z.closed:
 	case err != nil:
-		z.timer = time.AfterFunc(retryTime, z.expire)
+		wait := retryTime
+		if _, ok := errors.AsType[signError](err); ok {
+			wait = retrySignTime
+		}
+		if z.timer != nil {
+			z.timer.Stop()
+		}
+		z.timer = time.AfterFunc(wait, z.wake)
 	default:
 		z.arm()
 	}

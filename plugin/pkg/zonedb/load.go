@@ -40,6 +40,9 @@ func (z *Zone) look(patient bool) (large bool, err error) {
 			return false, err
 		}
 	}
+	if err := z.heed(&spec); err != nil {
+		return large, err
+	}
 	if spec.Seed && z.current.Load() != nil {
 		z.paths.Store(nil)
 		z.failure.Store(nil)
@@ -160,7 +163,19 @@ func (z *Zone) put(read *zone.Snapshot, r *Report) error {
 	for range maxConflicts {
 		present, before := z.current.Load(), z.noted
 		r.Previous, r.Snapshot = present, present
-		c, err := follow(present, read, r.Spec.Serial)
+		prepared, err := z.prepare(present, nil)
+		if err != nil {
+			return z.unsignable(err)
+		}
+		var c journal.Commit
+		signatures := 0
+		if z.signer != nil {
+			if c, signatures, err = z.followSigned(present, read, r.Spec.Serial); err != nil {
+				err = z.unsignable(err)
+			}
+		} else {
+			c, err = follow(present, read, r.Spec.Serial)
+		}
 		if err != nil {
 			return err
 		}
@@ -170,6 +185,9 @@ func (z *Zone) put(read *zone.Snapshot, r *Report) error {
 		leases.KeepNone() // the file has none
 		maps.Copy(c.Notes, leases.Notes())
 		same := c.Next == present
+		if !same {
+			maps.Copy(c.Notes, prepared.Notes)
+		}
 		if same && before.equal(&n) {
 			return nil
 		}
@@ -185,6 +203,9 @@ func (z *Zone) put(read *zone.Snapshot, r *Report) error {
 		}
 		z.noted = n
 		leases.Commit()
+		if !same {
+			z.signed(&c, &prepared, signatures)
+		}
 		z.arm()
 		crashPoint("acknowledged")
 		if same {

@@ -34,6 +34,8 @@ type DB struct {
 	events           func() (*fsnotify.Watcher, error) // of the system
 	slots            chan struct{}                     // one for each file that may be read at a time
 	began            time.Time
+	clock            func() time.Time // of the system
+	drift            time.Duration    // of the clock against the steady one, when it was looked at last; for the watch
 
 	doorMu sync.Mutex // held while leases take and give back zones and stores
 
@@ -57,7 +59,7 @@ type store struct {
 func New(interval time.Duration) *DB {
 	return &DB{
 		interval: interval, settle: settleTime, events: fsnotify.NewWatcher,
-		slots: make(chan struct{}, runtime.GOMAXPROCS(0)), began: time.Now(),
+		slots: make(chan struct{}, runtime.GOMAXPROCS(0)), began: time.Now(), clock: time.Now,
 		zones: make(map[id]*Zone), stores: make(map[string]*store), leases: make(map[*Lease]struct{}),
 	}
 }
@@ -65,6 +67,28 @@ func New(interval time.Duration) *DB {
 // now gives the time by a clock that is right when the registry is made and goes
 // on steadily, whatever is done to the one of the system.
 func (db *DB) now() time.Time { return db.began.Add(time.Since(db.began)) }
+
+// leap is by how much a clock that somebody has set is wrong at least.
+const leap = time.Minute
+
+// heedClock looks at the clock of the system, and has zones look again when they are
+// to be signed next if it was set: timers go by the steady clock.
+func (db *DB) heedClock() {
+	drift := db.clock().Round(0).Sub(db.now().Round(0))
+	if (drift - db.drift).Abs() < leap {
+		return
+	}
+	db.drift = drift
+	for _, z := range db.Zones() {
+		if z.Signer() == nil {
+			continue
+		}
+		z.writer <- struct{}{}
+		z.armed = 0
+		z.arm()
+		<-z.writer
+	}
+}
 
 // Lease keeps zones live.
 type Lease struct {
@@ -393,6 +417,12 @@ func (db *DB) loaded(z *Zone, r Report) {
 func (db *DB) committed(z *Zone, took time.Duration, err error) {
 	if f := db.hooks(z).Committed; f != nil {
 		f(took, err)
+	}
+}
+
+func (db *DB) signed(r SignReport) {
+	if f := db.hooks(r.Zone).Signed; f != nil {
+		f(r)
 	}
 }
 

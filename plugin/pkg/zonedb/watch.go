@@ -90,6 +90,7 @@ func (w *watch) run() {
 		case <-w.stop:
 			return
 		case <-tick.C:
+			w.db.heedClock()
 			all = true
 			soon.Reset(0)
 			armed = true

@@ -33,6 +33,7 @@ type Spec struct {
 	Options zonefile.Options  // of reading the file
 	Serial  zone.SerialPolicy // of changes that bring no later serial themselves
 	History journal.History   // how far back Changes reaches
+	Signing Signing           // how the zone is kept signed; nil: as its records are
 }
 
 // id is what makes two specs speak of the same zone.
@@ -67,8 +68,16 @@ type Zone struct {
 	revision journal.Revision
 	noted    note // about the file, as in the store
 	expiry   *lease.Table
-	timer    *time.Timer // for the lease that ends next
-	armed    int64       // the end that the timer is set to; 0: it is not set
+	timer    *time.Timer // for the lease that ends next, or what is to be signed then
+	armed    int64       // the second that the timer is set to; 0: it is not set
+	signer   Signer      // by signing, or nil
+	signing  Signing
+	// What the store has of signers.
+	signNotes journal.Notes
+
+	signs  atomic.Pointer[Signer]  // the same as signer
+	keyed  atomic.Bool             // there are notes of signers
+	heeded atomic.Pointer[Signing] // how the zone was signed at the last look
 
 	expiring atomic.Int64  // records with a lease
 	expired  atomic.Uint64 // leases that have ended
@@ -138,6 +147,9 @@ type Hooks struct {
 	// Committed is told of each commit: how long it took to become durable, and
 	// whether it did.
 	Committed func(took time.Duration, err error)
+	// Signed is told of each commit that signatures were made for, of what happens to
+	// keys, and of signers that fail.
+	Signed func(SignReport)
 	// Events, if it is not nil, hears of each version of each zone of the lease that
 	// is put in service, the first included; the tag is the *Zone. It is closed with
 	// the lease.

@@ -1,0 +1,404 @@
+package autosign
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/journal"
+	"github.com/trustdns/trustdns/plugin/pkg/kasp"
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
+	"github.com/trustdns/trustdns/plugin/pkg/signer"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
+	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
+)
+
+// ringNote is the name of the note of the keys.
+const ringNote = zonedb.NotePrefix + "keys"
+
+// Refreshing is bounded: so many owners in one commit, and one such commit in that
+// time. It takes a twentieth of a processor.
+const (
+	maxRefresh   = 500
+	refreshPause = time.Second
+)
+
+// retryTime is how long keys are left alone after a failure.
+const retryTime = time.Minute
+
+// Keeper keeps one zone signed; it is a zonedb.Signer. Status and Strip may be called
+// concurrently with everything, Rollover, DSSeen, DSGone and Remove only by a function
+// that zonedb.Zone.Maintain was given.
+type Keeper struct {
+	settings Settings
+	origin   dnsname.Name
+
+	ring    *kasp.Ring     // as it is durable
+	signer  *signer.Signer // with those keys; nil: the zone is not to be signed
+	queue   *signer.Queue  // of the version in service; nil: it is not known
+	known   bool           // the zone is as Sign has left it, and not as others have
+	early   bool           // it has signatures that are not valid yet
+	maxTTL  time.Duration  // the greatest of the zone, or greater
+	toldTTL time.Duration  // the one that the ring knows
+
+	retry   time.Time // not before then something is done about keys
+	rested  time.Time // signatures were refreshed then
+	signed  int64     // the latest time that signatures were made, in seconds since 1970
+	stepped time.Time // something was done about keys then, by the steady clock
+
+	next step
+
+	durable atomic.Pointer[kasp.Ring] // the same as ring
+	expires atomic.Int64              // when the first signature does, in seconds since 1970; 0: there is none
+}
+
+// step is what is prepared for a commit.
+type step struct {
+	ring    *kasp.Ring // nil: as before
+	signer  *signer.Signer
+	stepped time.Time
+	maxTTL  time.Duration
+	now     time.Time
+	due     []dnsname.Name
+	all     bool // every name is looked at
+	made    bool // Sign was called
+}
+
+// Status is how things stand with the signatures of a zone.
+type Status struct {
+	Keys    []kasp.Info
+	Parents []kasp.Parent // what the servers of the parent are to be asked
+	Expires time.Time     // the first signature does; the zero value if there are none
+	Signed  bool          // the zone is to be signed
+}
+
+// Signer implements zonedb.Signing: it gives a *Keeper.
+func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signer, error) {
+	k := &Keeper{settings: s, origin: origin}
+	note, ok := notes[ringNote]
+	var err error
+	if k.ring, err = s.openRing(origin, note, ok); err != nil {
+		return nil, err
+	}
+	k.known = ok
+	if k.signer, err = k.signerOf(k.ring); err != nil {
+		return nil, err
+	}
+	k.durable.Store(k.ring)
+	return k, nil
+}
+
+// openRing gives the keys of a zone: those of the note, or else of the folder, which may
+// have none.
+func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool) (*kasp.Ring, error) {
+	f := folder(s.Folder)
+	if ok {
+		return kasp.Parse(origin, s.keys(), f.generate, note, f.key)
+	}
+	r := kasp.New(origin, s.keys(), f.generate)
+	if f == "" || s.Insecure {
+		return r, nil
+	}
+	paths, err := f.paths(origin)
+	if err != nil {
+		return nil, err
+	}
+	return r, f.importInto(r, paths)
+}
+
+// signerOf gives what signs with the keys of a ring, nil if the zone is not to be
+// signed.
+func (k *Keeper) signerOf(r *kasp.Ring) (*signer.Signer, error) {
+	if r.Unsigned() {
+		return nil, nil
+	}
+	uses := r.Uses()
+	if k.settings.NoCDS {
+		for i := range uses {
+			uses[i].Submit = false
+		}
+	}
+	p := k.settings.signatures()
+	p.Withdraw = r.Withdraw() && !k.settings.NoCDS
+	return signer.New(k.origin, p, uses)
+}
+
+// Status tells how things stand as of the last commit.
+func (k *Keeper) Status(now time.Time) Status {
+	r := k.durable.Load()
+	status := Status{Keys: r.Keys(), Parents: r.Parents(now), Signed: !r.Unsigned()}
+	if at := k.expires.Load(); at != 0 {
+		status.Expires = time.Unix(at, 0)
+	}
+	return status
+}
+
+// tell has Status see what is durable: the ring and s.
+func (k *Keeper) tell(s *zone.Snapshot, now time.Time) {
+	k.durable.Store(k.ring)
+	var expires int64
+	if k.queue != nil {
+		if next, ok := k.queue.Next(s, now); ok {
+			expires = next.Add(k.settings.signatures().Refresh).Unix()
+		}
+	}
+	k.expires.Store(expires)
+}
+
+// Serve implements zonedb.Signer.
+func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
+	k.queue, k.early, k.maxTTL = nil, false, 0
+	if k.signer != nil && !k.settings.Online {
+		k.queue = k.signer.Queue(s, now)
+	}
+	for set := range s.All() {
+		k.maxTTL = max(k.maxTTL, time.Duration(set.TTL)*time.Second)
+		for sig := range set.Sigs.All() {
+			const inception = 12 // RFC 4034 §3.1
+			if len(sig) >= inception+4 && int32(binary.BigEndian.Uint32([]byte(sig[inception:inception+4]))-uint32(now.Unix())) > 0 {
+				k.early = true
+			}
+		}
+	}
+	k.tell(s, now)
+}
+
+// Start implements zonedb.Signer.
+func (k *Keeper) Start() { k.next = step{} }
+
+// Prepare implements zonedb.Signer. Without a key to sign with it fails; else the keys of
+// before go on.
+func (k *Keeper) Prepare(s *zone.Snapshot, now time.Time) (p zonedb.Prepared, err error) {
+	n := &k.next
+	n.now = now
+	if err := k.stepKeys(&p, now); err != nil {
+		return p, err
+	}
+	switch with := k.using(); {
+	case s == nil:
+	case with == nil:
+		p.Due = marked(s.View())
+	case k.settings.Online:
+		p.Due = !k.known || !with.Published(s.View())
+	default:
+		k.prepareSignatures(&p, with, s, now)
+	}
+	return p, nil
+}
+
+// backdate is how much the clock may go back before signatures are not valid yet.
+const backdate = time.Hour
+
+func (k *Keeper) prepareSignatures(p *zonedb.Prepared, with *signer.Signer, s *zone.Snapshot, now time.Time) {
+	n := &k.next
+	expires := k.expires.Load()
+	n.all = n.all || k.early || now.Unix() < k.signed-int64(backdate/time.Second) || expires != 0 && now.Unix() >= expires
+	if k.queue != nil && now.Sub(k.rested).Abs() >= refreshPause {
+		n.due = k.queue.Due(s, now, maxRefresh)
+	}
+	p.Due = n.all || len(n.due) > 0 || !k.known || !with.Signed(s.View())
+}
+
+// using gives what the prepared commit is signed with.
+func (k *Keeper) using() *signer.Signer {
+	if k.next.ring != nil {
+		return k.next.signer
+	}
+	return k.signer
+}
+
+// marked tells whether a zone has at its apex what signers make.
+func marked(v zone.View) bool {
+	for _, set := range v.Sets(v.Origin()) {
+		switch {
+		case !set.Sigs.IsEmpty():
+			return true
+		case slices.Contains([]uint16{rrset.TypeDNSKEY, rrset.TypeNSEC, rrset.TypeNSEC3PARAM, rrset.TypeCDS, rrset.TypeCDNSKEY}, set.Type):
+			return true
+		}
+	}
+	return false
+}
+
+// stepKeys does what is to be done about keys, in a ring of its own.
+func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time) error {
+	n := &k.next
+	asked := n.ring != nil
+	if due, ok := k.nextStep(now); !asked && (!ok || due.After(now)) {
+		return nil
+	}
+	if !asked {
+		n.ring = k.ring.Clone()
+	}
+	facts := kasp.Facts{MaxTTL: k.maxTTL}
+	if !k.stepped.IsZero() {
+		facts.Elapsed = time.Since(k.stepped)
+	}
+	plan, err := n.ring.Step(now, facts)
+	if err == nil {
+		n.signer, err = k.signerOf(n.ring)
+	}
+	if err != nil {
+		n.ring = nil
+		k.retry = now
+		if asked || k.signer == nil {
+			return err
+		}
+		p.Err = err
+		return nil
+	}
+	n.stepped, n.maxTTL = time.Now(), k.maxTTL
+	if !plan.Changed {
+		k.adopt()
+		n.ring = nil
+		return nil
+	}
+	n.all = plan.Sweep
+	for _, e := range plan.Events {
+		p.Events = append(p.Events, e.String())
+	}
+	if plan.Jump != 0 {
+		p.Err = fmt.Errorf("%w: by %s", ErrClock, plan.Jump)
+	}
+	p.Notes, err = k.notes(n.ring)
+	return err
+}
+
+// nextStep gives when there is something to be done about keys.
+func (k *Keeper) nextStep(now time.Time) (next time.Time, ok bool) {
+	next, ok = k.ring.Next(now)
+	if k.maxTTL != k.toldTTL {
+		next, ok = now, true
+	}
+	if again := k.retry.Add(retryTime); ok && now.Sub(k.retry).Abs() < retryTime && next.Before(again) {
+		next = again
+	}
+	return next, ok
+}
+
+// adopt has what was prepared of keys be what is.
+func (k *Keeper) adopt() {
+	k.ring, k.signer, k.stepped, k.toldTTL = k.next.ring, k.next.signer, k.next.stepped, k.next.maxTTL
+}
+
+// notes gives what is to be kept of a ring.
+func (k *Keeper) notes(r *kasp.Ring) (journal.Notes, error) {
+	if len(r.Keys()) == 0 {
+		return journal.Notes{ringNote: nil}, nil
+	}
+	note, err := r.Marshal(k.settings.Folder == "")
+	return journal.Notes{ringNote: note}, err
+}
+
+// ErrClock is about a clock that was set while keys are exchanged: what they wait for is
+// put off.
+var ErrClock = errors.New("the clock of the system has jumped")
+
+// Sign implements zonedb.Signer.
+func (k *Keeper) Sign(t *zone.Txn, since zone.Savepoint) (signatures int, err error) {
+	n, with := &k.next, k.using()
+	n.made = true
+	if with == nil {
+		return 0, signer.Strip(t)
+	}
+	if k.settings.Online {
+		return 0, with.Publish(t)
+	}
+	if !k.known {
+		if err := signer.Strip(t); err != nil {
+			return 0, err
+		}
+		since = t.Savepoint()
+	}
+	result, err := with.Sign(t, signer.Request{Since: since, Now: n.now, Due: n.due, All: n.all})
+	return result.Signatures, err
+}
+
+// Done implements zonedb.Signer.
+func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
+	n := &k.next
+	anew := k.queue == nil
+	if n.ring != nil {
+		anew = anew || n.signer == nil
+		k.adopt()
+	}
+	if n.made {
+		k.known, k.early, k.signed = true, false, n.now.Unix()
+		if len(n.due) > 0 {
+			k.rested = n.now
+		}
+	}
+	if anew {
+		k.Serve(s, n.now)
+	} else {
+		k.queue.Update(s, change, n.now)
+		for i := range change.Added {
+			k.maxTTL = max(k.maxTTL, time.Duration(change.Added[i].TTL)*time.Second)
+		}
+		k.tell(s, n.now)
+	}
+	k.next = step{}
+}
+
+// Next implements zonedb.Signer.
+func (k *Keeper) Next(s *zone.Snapshot, now time.Time) (next time.Time, ok bool) {
+	next, ok = k.nextStep(now)
+	earlier := func(at time.Time) {
+		if !ok || at.Before(next) {
+			next, ok = at, true
+		}
+	}
+	switch {
+	case k.signer != nil && (!k.known || k.early):
+		earlier(now)
+	case k.queue != nil:
+		if at, due := k.queue.Next(s, now); due {
+			if rested := k.rested.Add(refreshPause); at.Before(rested) {
+				at = rested
+			}
+			earlier(at)
+		}
+	}
+	return next, ok
+}
+
+// Strip implements zonedb.Signer.
+func (k *Keeper) Strip(t *zone.Txn) error { return signer.Strip(t) }
+
+// change changes the keys of the next commit.
+func (k *Keeper) change(f func(*kasp.Ring) error) error {
+	r := k.ring
+	if k.next.ring != nil {
+		r = k.next.ring
+	}
+	r = r.Clone()
+	if err := f(r); err != nil {
+		return err
+	}
+	k.next.ring = r
+	return nil
+}
+
+// Rollover is kasp.Ring.Rollover.
+func (k *Keeper) Rollover(role signer.Role) error {
+	return k.change(func(r *kasp.Ring) error { return r.Rollover(role) })
+}
+
+// DSSeen is kasp.Ring.DSSeen.
+func (k *Keeper) DSSeen(id kasp.ID, now time.Time, ttl time.Duration) error {
+	return k.change(func(r *kasp.Ring) error { return r.DSSeen(id, now, ttl) })
+}
+
+// DSGone is kasp.Ring.DSGone.
+func (k *Keeper) DSGone(id kasp.ID, now time.Time, ttl time.Duration) error {
+	return k.change(func(r *kasp.Ring) error { return r.DSGone(id, now, ttl) })
+}
+
+// Remove is kasp.Ring.Remove.
+func (k *Keeper) Remove(id kasp.ID, force bool) error {
+	return k.change(func(r *kasp.Ring) error { return r.Remove(id, force) })
+}
