@@ -67,6 +67,7 @@ var subjects = map[string]subject{
 	"ddns":    {own: values, unknown: noClient, noClock: true},
 	"journal": {own: values, drivers: 1, unknown: noSockets},
 	"signer":  {own: values, miekg: []string{"*"}, unknown: noSockets, noClock: true},
+	"kasp":    {own: []string{"dnsname", "signer"}, unknown: noHost, noClock: true},
 	"wire":    {own: values, unknown: noHost, noClock: true},
 	"feed":    {own: values, unknown: noSockets},
 	"xfr":     {own: append([]string{"wire"}, values...), miekg: []string{"*"}},

@@ -71,7 +71,7 @@ func FilePrefix(zone dnsname.Name) string {
 // there is a file of such a name, and ErrKey if the private key cannot be had, as that
 // of a device.
 func (k *Key) WriteFiles(folder string, created time.Time) error {
-	private, err := k.private()
+	private, err := k.Private()
 	if err != nil {
 		return fmt.Errorf("%s: %w", k, err)
 	}
@@ -121,8 +121,9 @@ func writeNew(path, text string, mode fs.FileMode) error {
 	return d.Sync()
 }
 
-// private gives the private key file (v1.3) without times.
-func (k *Key) private() (string, error) {
+// Private gives what stands in the private key file (v1.3), without times. The error
+// wraps ErrKey if the private key cannot be had, as that of a device.
+func (k *Key) Private() (string, error) {
 	fields := []string{"Private-key-format: v1.3", fmt.Sprintf("Algorithm: %d (%s)", k.alg, k.alg)}
 	add := func(name string, value []byte) {
 		fields = append(fields, name+": "+base64.StdEncoding.EncodeToString(value))

@@ -55,10 +55,12 @@ type Use struct {
 	*Key
 	Publish bool // its DNSKEY record is in the zone
 	Sign    bool // signatures are made with it
-	// Retire lets signatures of a ZSK or CSK over the data of the zone that does not sign
-	// any longer stay, in the place of one of a key of the same algorithm that signs,
-	// until they are to be refreshed or the records change (RFC 6781 §4.1.1.1). When it
-	// ends the key must go out of the zone with it: else signatures stay.
+	// Retire lets signatures over the data of the zone of a key that does not sign it any
+	// longer stay, in the place of one of a key of the same algorithm that signs, until
+	// they are to be refreshed or the records change (RFC 6781 §4.1.1.1). The key is a ZSK
+	// or CSK without Sign, or a KSK, with Sign or without, that was a CSK before. When it
+	// ends the key goes out of the zone with it, or the next request has All: else
+	// signatures stay.
 	Retire bool
 	Submit bool // CDS and CDNSKEY records ask the parent for a DS record of it (RFC 7344 §4)
 }
@@ -105,7 +107,7 @@ func New(origin dnsname.Name, policy Policy, uses []Use) (*Signer, error) {
 		if u.Sign && u.signsData() {
 			s.data = append(s.data, u.Key)
 		}
-		if u.Retire && !u.Sign && u.signsData() {
+		if u.Retire && !(u.Sign && u.signsData()) {
 			s.retired = append(s.retired, u.Key)
 		}
 		var err error
