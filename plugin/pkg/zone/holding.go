@@ -26,7 +26,7 @@ func (s *Snapshot) Holding(name dnsname.Name, a *Answer) Holding {
 		return Holding{Hidden: true}
 	}
 	wildcard := f.wildcard != ""
-	return Holding{Exists: f.exists, Wildcard: wildcard, Cut: !wildcard && f.node.cut(), node: f.node}
+	return Holding{Exists: f.exists, Wildcard: wildcard, Cut: !wildcard && f.node.cut(), node: node{val: f.node.val}}
 }
 
 // Sets goes through the RRsets of the name, or of the wildcard that stands for it, that
