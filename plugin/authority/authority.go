@@ -13,6 +13,7 @@ import (
 	"github.com/miekg/dns"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/onlinesign"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
@@ -109,7 +110,10 @@ func (a *Authority) serve(ctx context.Context, w dns.ResponseWriter, t *task) (z
 		code, err = t.refuse(w, notLoaded)
 		return nil, code, err
 	}
-	a.answer(t, z)
+	if a.answer(t, z) != nil {
+		code, err = t.refuse(w, unsigned)
+		return nil, code, err
+	}
 	if t.answer.Kind == zone.NXDomain && len(t.answer.Answer) == 0 && a.Next != nil && t.in(z.fall) {
 		code, err = plugin.NextOrFailure(name, a.Next, ctx, w, r)
 		return nil, code, err
@@ -122,31 +126,42 @@ func (a *Authority) serve(ctx context.Context, w dns.ResponseWriter, t *task) (z
 }
 
 // answer looks the question up in z and goes on where a chain of CNAMEs leads to
-// another zone of the block.
-func (b *block) answer(t *task, z *served) {
+// another zone of the block. The error is that of a zone whose part of the answer could
+// not be signed.
+func (b *block) answer(t *task, z *served) error {
+	var part onlinesign.Part
 	t.pin(z).Lookup(&t.query, &t.answer)
 	for {
-		next := t.answer.Next
-		if next == "" {
-			next = t.belowCut()
-		}
-		if next == "" {
-			return
-		}
-		t.fold(next)
-		to := b.match(t.folded, t.query.Type)
-		if to == nil || to == z {
-			return
-		}
-		s := t.pin(to)
-		if s == nil {
-			return
+		next, to := b.further(t, z)
+		if to == nil {
+			return t.sign(z, part)
 		}
 		t.undoReferral()
+		if err := t.sign(z, part); err != nil {
+			return err
+		}
+		part = onlinesign.PartAt(&t.answer)
 		t.answer.Next = next
 		z = to
-		s.Continue(&t.query, &t.answer)
+		t.pin(z).Continue(&t.query, &t.answer)
 	}
+}
+
+// further gives where a chain of CNAMEs that has come to its end in z goes on, and the
+// zone that has it; nil if there is none.
+func (b *block) further(t *task, z *served) (next dnsname.Name, to *served) {
+	next = t.answer.Next
+	if next == "" {
+		next = t.belowCut()
+	}
+	if next == "" {
+		return "", nil
+	}
+	t.fold(next)
+	if to = b.match(t.folded, t.query.Type); to == nil || to == z || t.pin(to) == nil {
+		return "", nil
+	}
+	return next, to
 }
 
 // foreign passes on what is not about a zone of ours, or refuses it if nobody is

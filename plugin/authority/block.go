@@ -16,6 +16,7 @@ import (
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/feed"
+	"github.com/trustdns/trustdns/plugin/pkg/onlinesign"
 	"github.com/trustdns/trustdns/plugin/pkg/parent"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
@@ -58,12 +59,30 @@ type served struct {
 	spec   zonedb.Spec
 	zone   *zonedb.Zone // set before the first query
 
+	signs   atomic.Pointer[onlinesign.Signer]
 	answers [countedListeners]atomic.Pointer[answerCounters] // by index of the listener
 }
 
 func newServed(spec zonedb.Spec, d *directive) *served {
 	return &served{directive: d, origin: spec.Origin.String(), spec: spec}
 }
+
+// online gives what signs the answers of the zone as they are made, or nil if nothing
+// does. Ask for it when the version of the zone is pinned.
+func (z *served) online() *onlinesign.Signer { return z.signs.Load() }
+
+// signOnline has the answers of the zone signed as they are made, or not if s is nil. It
+// comes before the first version that has no signatures of its own, and its end after
+// the last.
+func (z *served) signOnline(s *onlinesign.Signer) {
+	if s != nil {
+		anyOnline.Store(true)
+	}
+	z.signs.Store(s)
+}
+
+// anyOnline tells whether the answers of any zone are signed as they are made, or were.
+var anyOnline atomic.Bool
 
 // updater is the plugin update, as we know it.
 type updater interface {

@@ -21,6 +21,7 @@ var (
 	notOurs        = refusal{"not_authoritative", dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative, ""}
 	notAuth        = refusal{"not_authoritative", dns.RcodeNotAuth, dns.ExtendedErrorCodeNotAuthoritative, ""}
 	notLoaded      = refusal{"not_loaded", dns.RcodeServerFailure, dns.ExtendedErrorCodeNotReady, "zone not loaded"}
+	unsigned       = refusal{"signing", dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "answer not signed"}
 	tooLarge       = refusal{"too_large", dns.RcodeServerFailure, dns.ExtendedErrorCodeOther, "answer larger than a message"}
 	noTransfer     = refusal{"transfer", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited, "no zone transfer"}
 	noTransferHere = refusal{"transfer", dns.RcodeRefused, dns.ExtendedErrorCodeNotSupported, "no zone transfer over this transport"}
@@ -121,6 +122,7 @@ func (t *task) refuse(w dns.ResponseWriter, n refusal) (int, error) {
 	t.listener.refused(n.reason)
 	m := t.newMessage()
 	m.Rcode = n.rcode
+	t.dropFlags()
 	if t.opt != nil && (n.code != dns.ExtendedErrorCodeOther || n.text != "") {
 		m.Extra = append(m.records[:0], t.newOPT(&dns.EDNS0_EDE{InfoCode: n.code, ExtraText: n.text}))
 	}
@@ -132,5 +134,6 @@ func (t *task) refuse(w dns.ResponseWriter, n refusal) (int, error) {
 func (t *task) acknowledge(w dns.ResponseWriter) (int, error) {
 	m := t.newMessage()
 	m.Authoritative = true
+	t.dropFlags()
 	return write(w, &m.Msg)
 }

@@ -46,20 +46,36 @@ func (r *responder) Takes(q *wire.Question) bool {
 	if t.pin(r.zone) == nil || q.ClientSubnet != nil && !subnetInOrder(q.ClientSubnet) {
 		return false
 	}
-	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO}
-	if r.Next == nil || !t.in(r.zone.fall) {
+	t.query = zone.Query{Name: q.Name, Type: q.Type, DO: q.DO, CO: q.CO}
+	falls := r.Next != nil && t.in(r.zone.fall)
+	if !falls && !r.signs(q) {
 		return true
 	}
-	r.answer(t, r.zone)
+	t.hurry = true
+	err := r.answer(t, r.zone)
+	t.hurry = false
+	if err != nil {
+		return false // signing may take its time
+	}
 	r.answered = true
-	return t.answer.Kind != zone.NXDomain || len(t.answer.Answer) > 0
+	return !falls || t.answer.Kind != zone.NXDomain || len(t.answer.Answer) > 0
+}
+
+// signs tells whether the answer may have a part that is signed as it is made. What is in
+// the cache has none.
+func (r *responder) signs(q *wire.Question) bool {
+	if !q.DO || !anyOnline.Load() {
+		return false
+	}
+	cache, t := r.shape.Cache, &r.work
+	return q.ZoneVersion || cache == nil || !cache.Has(q, t.folded, t.pin(r.zone).ID(), r.shape.Minimal)
 }
 
 // Append implements wire.Responder.
 func (r *responder) Append(dst []byte, q *wire.Question, options []byte) ([]byte, zone.Account) {
 	t, z := &r.work, r.zone
 	if z == nil {
-		return r.foreign(dst, q, options), zone.Account{}
+		return r.refuse(dst, q, notOurs, options), zone.Account{}
 	}
 	defer clear(t.pins) // a socket that nobody asks keeps no old version
 	limit := q.UDPLimit()
@@ -73,11 +89,11 @@ func (r *responder) Append(dst []byte, q *wire.Question, options []byte) ([]byte
 			return msg, account
 		}
 	}
-	if !r.answered {
-		r.answer(t, z)
+	if !r.answered && r.answer(t, z) != nil { // a zone has begun to be signed just now
+		return r.refuse(dst, q, unsigned, options), zone.Account{}
 	}
 	a := &t.answer
-	if a.Kind.Rcode() == 0 {
+	if a.Rcode() == 0 {
 		r.reshape(a)
 	}
 	account := a.Account(q.Name)
@@ -92,22 +108,22 @@ func (r *responder) Append(dst []byte, q *wire.Question, options []byte) ([]byte
 	if err != nil {
 		r.listener.truncated.Inc()
 	}
-	// Names that anybody can make up are not kept, nor what comes from several zones,
-	// or might, if there were another.
+	// Names that anybody can make up are not kept, nor signatures that are made anew, nor
+	// what comes from several zones, or might, if there were another.
 	leaves := len(t.pins) > 1 || a.Next != "" || t.belowCut() != ""
-	if cache != nil && a.Kind != zone.NXDomain && a.Wildcard == "" && !leaves && !r.shape.Rotate {
+	if cache != nil && a.Kind != zone.NXDomain && a.Wildcard == "" && !a.Compact && !leaves && !r.shape.Rotate {
 		t.fold(q.Name)
 		cache.Keep(&r.packer, msg, len(dst), q, t.folded, version, r.shape.Minimal, a.Kind, account)
 	}
 	return msg, account
 }
 
-// foreign refuses what is about no zone of the block.
-func (r *responder) foreign(dst []byte, q *wire.Question, options []byte) []byte {
-	r.listener.refused(notOurs.reason)
-	code := [...]byte{byte(notOurs.code >> 8), byte(notOurs.code)}
+// refuse appends a refusal as that of a task is, without its text.
+func (r *responder) refuse(dst []byte, q *wire.Question, n refusal, options []byte) []byte {
+	r.listener.refused(n.reason)
+	code := [...]byte{byte(n.code >> 8), byte(n.code)}
 	r.options = append(wire.AppendOption(r.options[:0], wire.OptionEDE, code[:]), options...)
-	return wire.AppendError(dst, q, notOurs.rcode, r.options)
+	return wire.AppendError(dst, q, n.rcode, r.options)
 }
 
 // reshape does to a positive answer what other plugins would.

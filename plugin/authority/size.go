@@ -22,7 +22,18 @@ func bound(opt *dns.OPT, l *listener, stream bool) {
 	case opt.UDPSize() > wire.MaxUDP:
 		opt.SetUDPSize(wire.MaxUDP)
 	}
-	opt.Hdr.Ttl &^= 0x7fff // reserved flags, which they would repeat (RFC 6891 §6.1.4)
+	opt.Hdr.Ttl &^= otherFlags
+}
+
+// otherFlags are the EDNS flags but for DO, which the writers would repeat: CO (RFC 9824
+// §5.1) and reserved ones (RFC 6891 §6.1.4).
+const otherFlags = 0x7fff
+
+// dropFlags keeps the writers of the server from repeating flags of the request.
+func (t *task) dropFlags() {
+	if t.opt != nil {
+		t.opt.Hdr.Ttl &^= otherFlags
+	}
 }
 
 // sizer stands in front of a plugin that hands on copies of requests: the size
@@ -57,17 +68,24 @@ func (s *sizer) Name() string { return name + "/size" }
 func (s *sizer) ServeDNS(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 	if opt := r.IsEdns0(); opt != nil {
 		l := s.block.listener(ctx)
-		if (l.quic || opt.UDPSize() > wire.MaxUDP || opt.Hdr.Ttl&0x7fff != 0) && s.concerns(r) {
-			bound(opt, l, l.stream(w))
+		if l.quic || opt.UDPSize() > wire.MaxUDP || opt.Hdr.Ttl&otherFlags != 0 {
+			if z := s.concerns(r); z != nil {
+				co := opt.Co() && opt.Do() && z.online() != nil
+				bound(opt, l, l.stream(w))
+				opt.SetCo(co) // for the zone to see, and in its response
+			}
 		}
 	}
 	return s.next.ServeDNS(ctx, w, r)
 }
 
-// concerns tells whether a request is about a zone of the block.
-func (s *sizer) concerns(r *dns.Msg) bool {
+// concerns gives the zone of the block that a request is about, or nil.
+func (s *sizer) concerns(r *dns.Msg) *served {
 	t := newTask(r)
 	defer t.free()
 	q := &r.Question[0]
-	return t.parse(q.Name) == nil && s.block.match(t.folded, q.Qtype) != nil
+	if t.parse(q.Name) != nil {
+		return nil
+	}
+	return s.block.match(t.folded, q.Qtype)
 }

@@ -25,6 +25,7 @@ type task struct {
 	stream   bool // no limit of UDP applies
 	query    zone.Query
 	answer   zone.Answer
+	hurry    bool         // what is not at hand at once is for others
 	folded   dnsname.Name // the name last folded
 	pins     []pin
 
@@ -59,7 +60,10 @@ func (t *task) parse(name string) error {
 	if err != nil {
 		return err
 	}
-	t.query = zone.Query{Name: view(b), Type: t.request.Question[0].Qtype, DO: t.opt != nil && t.opt.Do(), All: t.stream}
+	t.query = zone.Query{Name: view(b), Type: t.request.Question[0].Qtype, All: t.stream}
+	if t.opt != nil {
+		t.query.DO, t.query.CO = t.opt.Do(), t.opt.Co()
+	}
 	t.fold(t.query.Name)
 	return nil
 }
@@ -197,7 +201,9 @@ func (a *Authority) reply(ctx context.Context, w dns.ResponseWriter, t *task, z 
 	}
 	if !fits && t.query.All { // one RRset will do (RFC 8482 §4.1)
 		t.query.All = false
-		a.answer(t, z)
+		if a.answer(t, z) != nil {
+			return t.refuse(w, unsigned)
+		}
 		fits = t.fit(m, limit, reserve)
 	}
 	if !fits {
@@ -206,6 +212,12 @@ func (a *Authority) reply(ctx context.Context, w dns.ResponseWriter, t *task, z 
 	t.listener.count(z, t.answer.Kind)
 	if m.Truncated {
 		t.listener.truncated.Inc()
+	}
+	if t.answer.Compact && t.query.CO { // whichever OPT record it gets
+		t.opt.SetCo(true)
+		if opt != nil {
+			opt.SetCo(true)
+		}
 	}
 	if opt != nil {
 		m.Extra = append(m.Extra, opt)
@@ -235,7 +247,7 @@ func (t *task) fill(m *message, records int) {
 	if records >= len(m.records) { // one more for OPT
 		rrs = make([]dns.RR, 0, records+1)
 	}
-	m.Rcode, m.Authoritative = a.Kind.Rcode(), a.AA
+	m.Rcode, m.Authoritative = a.Rcode(), a.AA
 	rrs = t.appendSets(rrs, a.Answer)
 	answers := len(rrs)
 	rrs = t.appendSets(rrs, a.Authority)

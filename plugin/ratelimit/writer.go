@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -133,16 +134,19 @@ func (w *writer) classify(m *dns.Msg, buf []byte) ratelimit.Response {
 // classifyEmpty is classify for a response without an answer.
 func (w *writer) classifyEmpty(m *dns.Msg, buf []byte, r *ratelimit.Response) {
 	var soa, cut string
+	missing := m.Rcode == dns.RcodeNameError
 	for _, rr := range m.Ns {
-		switch rr.(type) {
+		switch rr := rr.(type) {
 		case *dns.SOA:
 			soa = rr.Header().Name
 		case *dns.NS:
 			cut = rr.Header().Name
+		case *dns.NSEC: // NOERROR for a name that does not exist (RFC 9824 §3.1)
+			missing = missing || slices.Contains(rr.TypeBitMap, dns.TypeNXNAME)
 		}
 	}
 	switch {
-	case m.Rcode == dns.RcodeNameError:
+	case missing:
 		r.Class = ratelimit.NXDomain
 		if soa != "" {
 			r.Name = folded(buf, soa, r.Name)

@@ -72,23 +72,25 @@ func (p *pass) withNeighbors(view zone.View, n names) []dnsname.Name {
 	return list
 }
 
-// bitmap gives types as NSEC and NSEC3 records have them (RFC 4034 §4.1.2). They may
-// come in any order; the slice is changed.
-func bitmap(types []uint16) string {
+// bitmap gives types as AppendBitmap does.
+func bitmap(types []uint16) string { return string(AppendBitmap(nil, types)) }
+
+// AppendBitmap appends types as NSEC and NSEC3 records have them (RFC 4034 §4.1.2) to
+// dst. They may come in any order; the slice is put in order.
+func AppendBitmap(dst []byte, types []uint16) []byte {
 	slices.Sort(types)
-	var b []byte
-	window := -1 // where it begins in b
+	window := -1 // where it begins in dst
 	for _, t := range types {
-		if window < 0 || b[window] != byte(t>>8) {
-			window = len(b)
-			b = append(b, byte(t>>8), 0)
+		if window < 0 || dst[window] != byte(t>>8) {
+			window = len(dst)
+			dst = append(dst, byte(t>>8), 0)
 		}
 		octet := window + 2 + int(t&0xff)/8
-		for len(b) <= octet {
-			b = append(b, 0)
+		for len(dst) <= octet {
+			dst = append(dst, 0)
 		}
-		b[octet] |= 0x80 >> (t & 7)
-		b[window+1] = byte(len(b) - window - 2)
+		dst[octet] |= 0x80 >> (t & 7)
+		dst[window+1] = byte(len(dst) - window - 2)
 	}
-	return string(b)
+	return dst
 }

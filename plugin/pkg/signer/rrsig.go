@@ -32,8 +32,14 @@ const (
 	sigSigner     = 18
 )
 
-// sign gives the RDATA of an RRSIG record over an RRset (RFC 4034 §3), with
-// expiration and inception as seconds since 1970.
+// Sign gives the RDATA of an RRSIG record over an RRset (RFC 4034 §3), whatever the
+// role of the key. owner may be in any letter case. inception and expiration, which is
+// less than 68 years later, are cut to seconds. The error is one of the crypto.Signer.
+func (k *Key) Sign(owner dnsname.Name, set rrset.RRset, inception, expiration time.Time) (string, error) {
+	return k.sign(owner, set, inception.Unix(), expiration.Unix())
+}
+
+// sign is Sign with expiration and inception as seconds since 1970.
 func (k *Key) sign(owner dnsname.Name, set rrset.RRset, inception, expiration int64) (string, error) {
 	var room [512]byte
 	b := binary.BigEndian.AppendUint16(room[:0], set.Type)

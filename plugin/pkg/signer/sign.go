@@ -412,27 +412,37 @@ func (p *pass) work(jobs []job) error {
 // the DNSKEY, NSEC3PARAM, CDS and CDNSKEY RRsets of the apex. It costs what the whole
 // zone does.
 func Strip(t *zone.Txn) error {
-	view := t.View()
-	managed := []uint16{rrset.TypeDNSKEY, rrset.TypeNSEC3PARAM, rrset.TypeCDS, rrset.TypeCDNSKEY}
-	strip := func(owner dnsname.Name) error {
-		sets := slices.DeleteFunc(view.Sets(owner), func(s zone.Set) bool {
-			return isDenial(s) || len(owner) == len(view.Origin()) && slices.Contains(managed, s.Type)
-		})
-		for i := range sets {
-			sets[i].Sigs = rrset.RRset{}
-		}
-		_, err := t.ReplaceName(owner, sets)
+	if err := stripAll(t); err != nil {
 		return err
 	}
+	for _, typ := range []uint16{rrset.TypeDNSKEY, rrset.TypeNSEC3PARAM, rrset.TypeCDS, rrset.TypeCDNSKEY} {
+		t.RemoveSet(t.Origin(), typ)
+	}
+	return nil
+}
+
+// stripAll takes the RRSIG, NSEC and NSEC3 records out of a zone.
+func stripAll(t *zone.Txn) error {
+	view := t.View()
 	for owner := range view.Owners() {
-		if err := strip(owner); err != nil {
+		if err := strip(t, owner); err != nil {
 			return err
 		}
 	}
 	for set := range view.NSEC3s() {
-		if err := strip(set.Owner); err != nil {
+		if err := strip(t, set.Owner); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// strip takes the RRSIG, NSEC and NSEC3 records of an owner out of a zone.
+func strip(t *zone.Txn, owner dnsname.Name) error {
+	sets := slices.DeleteFunc(t.View().Sets(owner), func(s zone.Set) bool { return !isOwn(s) })
+	for i := range sets {
+		sets[i].Sigs = rrset.RRset{}
+	}
+	_, err := t.ReplaceName(owner, sets)
+	return err
 }

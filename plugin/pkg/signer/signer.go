@@ -20,6 +20,9 @@ var (
 	ErrLong     = errors.New("zone whose name leaves no room for hashed owners")
 )
 
+// DefaultValidity is the Validity of a Policy that says nothing.
+const DefaultValidity = 14 * 24 * time.Hour
+
 // Policy is how a zone is signed. The zero value is NSEC and the durations given
 // below.
 type Policy struct {
@@ -163,7 +166,7 @@ func (p *Policy) complete() error {
 	for _, d := range []struct {
 		field *time.Duration
 		zero  time.Duration
-	}{{&p.Validity, 14 * 24 * time.Hour}, {&p.Refresh, 5 * 24 * time.Hour}, {&p.Jitter, 12 * time.Hour}} {
+	}{{&p.Validity, DefaultValidity}, {&p.Refresh, 5 * 24 * time.Hour}, {&p.Jitter, 12 * time.Hour}} {
 		if *d.field == 0 {
 			*d.field = d.zero
 		}

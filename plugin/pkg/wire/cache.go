@@ -66,8 +66,7 @@ func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, versi
 	if q.HasEDNS {
 		size += optSize + len(options)
 	}
-	if s.version != version || s.hash != h || s.typ != q.Type || s.do != q.DO || s.shape != minimal ||
-		int(s.name) != n || string(s.data[:n]) != string(folded) || size > limit {
+	if !s.holds(h, q, folded, version, minimal) || size > limit {
 		return dst, 0, zone.Account{}, false
 	}
 	at := len(dst)
@@ -75,7 +74,7 @@ func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, versi
 	b = append(b, s.data[n:n+int(s.records)]...)
 	counts := s.counts
 	if q.HasEDNS {
-		b = appendOPT(b, q, min(q.UDPSize, MaxUDP), 0, options)
+		b = appendOPT(b, q, min(q.UDPSize, MaxUDP), 0, false, options)
 		counts[2]++
 	}
 	for i, n := range counts {
@@ -86,6 +85,20 @@ func (c *Cache) AppendCached(dst []byte, q *Question, folded dnsname.Name, versi
 		account.Kind = zone.Success
 	}
 	return b, s.kind, account, true
+}
+
+// Has tells whether there is a response that AppendCached would append, if it is not
+// too large.
+func (c *Cache) Has(q *Question, folded dnsname.Name, version uint64, minimal bool) bool {
+	s, h := c.slot(q, folded)
+	return s.holds(h, q, folded, version, minimal)
+}
+
+// holds tells whether a place has the response to a question of that hash.
+func (s *slot) holds(h uint64, q *Question, folded dnsname.Name, version uint64, minimal bool) bool {
+	n := len(folded)
+	return s.version == version && s.hash == h && s.typ == q.Type && s.do == q.DO && s.shape == minimal &&
+		int(s.name) == n && string(s.data[:n]) == string(folded)
 }
 
 // Keep keeps the response that p has just appended at offset at of b, if it is whole

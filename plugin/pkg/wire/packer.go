@@ -37,8 +37,8 @@ const (
 // AppendResponse appends the response to q that a decides to dst: the header
 // with ID, opcode, RD and CD of the query, AA and the response code of a, the
 // question as received, the sections, and an OPT record if the query had one, with
-// MaxUDP or the size that the query says if that is smaller, DO as in the query and
-// the given options (AppendOption). dst must not overlap with the memory of q or a.
+// MaxUDP or the size that the query says if that is smaller, DO as in the query, CO if
+// the query has it and a is compact, and the given options (AppendOption). dst must not overlap with the memory of q or a.
 //
 // The message has at most limit octets, which is taken for MinUDP or MaxMessage
 // if it is outside of them; for UDP use q.UDPLimit. What does not fit is left
@@ -52,7 +52,7 @@ const (
 // case of the question or of an earlier name. The names of NSEC, SVCB and others
 // that RFC 3597 does not name are never compressed.
 func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit int, options []byte) ([]byte, error) {
-	flags := FlagQR | q.Flags&(maskOpcode|FlagRD|FlagCD) | uint16(a.Kind.Rcode())
+	flags := FlagQR | q.Flags&(maskOpcode|FlagRD|FlagCD) | uint16(a.Rcode())
 	if a.AA {
 		flags |= FlagAA
 	}
@@ -89,7 +89,7 @@ func (p *Packer) AppendResponse(dst []byte, q *Question, a *zone.Answer, limit i
 	}
 	p.whole = ok
 	if q.HasEDNS {
-		b = appendOPT(b, q, min(q.UDPSize, MaxUDP), 0, options)
+		b = appendOPT(b, q, min(q.UDPSize, MaxUDP), 0, a.Compact, options)
 		p.counts[additional]++
 	}
 	for i, n := range p.counts[answer:] {
@@ -112,7 +112,7 @@ func AppendError(dst []byte, q *Question, rcode int, options []byte) []byte {
 	start := len(dst)
 	b := appendHead(dst, q, FlagQR|q.Flags&(maskOpcode|FlagRD|FlagCD)|uint16(rcode&0xf))
 	if q.HasEDNS {
-		b = appendOPT(b, q, q.UDPSize, rcode>>4, fitting(options, MinUDP-(len(b)-start)))
+		b = appendOPT(b, q, q.UDPSize, rcode>>4, false, fitting(options, MinUDP-(len(b)-start)))
 		b[start+11] = 1
 	}
 	return b
@@ -142,13 +142,16 @@ func fitting(options []byte, room int) []byte {
 }
 
 // appendOPT appends an OPT record (RFC 6891 §6.1.2) of version 0, with DO as in the
-// query (RFC 3225 §3).
-func appendOPT(b []byte, q *Question, size uint16, extended int, options []byte) []byte {
-	do := byte(0)
+// query (RFC 3225 §3), and CO as in the query if the answer is compact (RFC 9824 §5.1).
+func appendOPT(b []byte, q *Question, size uint16, extended int, compact bool, options []byte) []byte {
+	flags := byte(0)
 	if q.DO {
-		do = doBit >> 8
+		flags = doBit >> 8
 	}
-	b = append(b, 0, 0, byte(rrset.TypeOPT), byte(size>>8), byte(size), byte(extended), 0, do, 0,
+	if q.CO && compact {
+		flags |= coBit >> 8
+	}
+	b = append(b, 0, 0, byte(rrset.TypeOPT), byte(size>>8), byte(size), byte(extended), 0, flags, 0,
 		byte(len(options)>>8), byte(len(options)))
 	return append(b, options...)
 }

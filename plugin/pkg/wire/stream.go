@@ -187,7 +187,7 @@ func (p *StreamPacker) Message() []byte {
 	}
 	b := p.msg[:p.n]
 	if p.opt > 0 {
-		b = appendOPT(b, &p.query, min(p.query.UDPSize, MaxUDP), 0, p.options)
+		b = appendOPT(b, &p.query, min(p.query.UDPSize, MaxUDP), 0, false, p.options)
 		b[11] = 1
 	}
 	binary.BigEndian.PutUint16(b[6:], uint16(p.count))

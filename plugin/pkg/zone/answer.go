@@ -13,6 +13,7 @@ type Query struct {
 	Name dnsname.Name // in the letter case of the question
 	Type uint16
 	DO   bool // the client wants DNSSEC records (RFC 3225)
+	CO   bool // the client takes NXDOMAIN with a compact proof (RFC 9824 §5.1); it says nothing without DO
 	All  bool // QTYPE ANY and RRSIG get every RRset, not one (RFC 8482); set it for TCP
 }
 
@@ -86,6 +87,12 @@ type Answer struct {
 	// Next is where a chain of CNAMEs leaves the zone, or "". Give it to
 	// Snapshot.Continue of the zone it is in, if that is served too.
 	Next dnsname.Name
+	// Compact says that a zone whose proofs are compact has a part in the answer: a
+	// response to a client that has set CO has it too (RFC 9824 §5.1).
+	Compact bool
+	// Veiled says that the response code is NOERROR though the Kind is NXDomain: a
+	// compact proof says that the name exists and has no records (RFC 9824 §3.1).
+	Veiled bool
 
 	links   int
 	reached int // names looked up for the additional section
@@ -125,11 +132,20 @@ func (a *Answer) Account(name dnsname.Name) Account {
 	return Account{a.Kind, name}
 }
 
+// Rcode gives the response code of the answer: that of its kind, unless it is veiled.
+func (a *Answer) Rcode() int {
+	if a.Veiled && a.Kind == NXDomain {
+		return Success.Rcode()
+	}
+	return a.Kind.Rcode()
+}
+
 func (a *Answer) reset() {
 	clear(a.Answer)
 	clear(a.Authority)
 	clear(a.Additional)
 	a.Kind, a.AA, a.Glue, a.Wildcard, a.Next, a.links, a.reached = Success, true, 0, "", "", 0, 0
+	a.Compact, a.Veiled = false, false
 	a.Answer, a.Authority, a.Additional, a.scratch = a.Answer[:0], a.Authority[:0], a.Additional[:0], a.scratch[:0]
 }
 

@@ -9,8 +9,9 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/trie"
 )
 
-// signed tells whether the zone can prove what is not there.
-func (s *Snapshot) signed() bool { return s.nsec || s.nsec3 != nil }
+// Signed tells whether the zone can prove what is not there: it has an NSEC or an
+// NSEC3 chain.
+func (s *Snapshot) Signed() bool { return s.nsec || s.nsec3 != nil }
 
 // negative completes an answer that the name or the type does not exist: the
 // SOA record (RFC 2308 §3) and, if asked for, the proof.
@@ -19,7 +20,7 @@ func (s *Snapshot) negative(q *Query, name dnsname.Name, f *found, a *Answer) {
 	soa.TTL = min(soa.TTL, s.negTTL)
 	soa.Sigs.TTL = min(soa.Sigs.TTL, s.negTTL)
 	a.Authority = append(a.Authority, soa)
-	if !q.DO || !s.signed() {
+	if !q.DO || !s.Signed() {
 		return
 	}
 	switch {
@@ -44,7 +45,7 @@ func (s *Snapshot) expanded(q *Query, name dnsname.Name, f *found, a *Answer) {
 	}
 	a.Wildcard = f.wildcard
 	switch {
-	case !q.DO || !s.signed():
+	case !q.DO || !s.Signed():
 	case s.nsec3 != nil:
 		s.coverHash(name[f.offset(name, f.encloser+1):], a)
 	default:

@@ -247,7 +247,7 @@ func (s *Snapshot) refer(q *Query, name dnsname.Name, f *found, a *Answer) {
 	a.AA = len(a.Answer) > 0
 	ns, _ := cut.set(rrset.TypeNS)
 	a.addAuthority(owner, ns, false) // NS RRsets of a cut are not signed (RFC 4035 §2.2)
-	if q.DO && s.signed() {
+	if q.DO && s.Signed() {
 		if ds, ok := cut.set(rrset.TypeDS); ok {
 			a.addAuthority(owner, ds, true)
 		} else {

@@ -118,6 +118,9 @@ func (s *Snapshot) Serial() Serial { return s.serial }
 // SOA gives the SOA record and the RRSIGs over it.
 func (s *Snapshot) SOA() Set { return s.soa }
 
+// NegativeTTL gives the TTL of negative answers, in seconds (RFC 2308 §5, RFC 9077 §3).
+func (s *Snapshot) NegativeTTL() uint32 { return s.negTTL }
+
 // Records gives the number of resource records.
 func (s *Snapshot) Records() int { return s.records }
 
