@@ -71,6 +71,7 @@ var subjects = map[string]subject{
 	"feed":    {own: values, unknown: noSockets},
 	"xfr":     {own: append([]string{"wire"}, values...), miekg: []string{"*"}},
 
+	"parent":   {own: []string{"dnsname", "rrset"}},
 	"policy":   {own: []string{"dnsname"}, noClock: true},
 	"identity": {own: []string{"dnsname"}},
 
