@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,41 +130,42 @@ func TestFindKeeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := append(records(t, ds1Text), records(t, parentText)...)
 		short := append(records(t, ds1Text), records(t, strings.ReplaceAll(parentText, "ns2.example. 3600", "ns2.example. 100"))...)
-		asked, resolver := 0, short
+		var asked atomic.Int32
+		resolver := share(short)
 		n := internet{"192.0.2.1:53": d.serves(), "192.0.2.2:53": d.serves()}
-		n["192.0.2.53:53"] = replies(func(m *dns.Msg) { asked++; resolver.answer(m, false) })
+		n["192.0.2.53:53"] = replies(func(m *dns.Msg) { asked.Add(1); resolver.get().answer(m, false) })
 		c := n.client()
 		ask := func(wantAsked bool, wantServers int) {
 			t.Helper()
-			asked = 0
+			asked.Store(0)
 			r, err := c.Ask(t.Context(), zone, nil)
-			if err != nil || !r.All(ds1) || len(r.Servers) != wantServers || asked > 0 != wantAsked {
-				t.Errorf("resolver asked %d times: %+v, %v", asked, r, err)
+			if err != nil || !r.All(ds1) || len(r.Servers) != wantServers || asked.Load() > 0 != wantAsked {
+				t.Errorf("resolver asked %d times: %+v, %v", asked.Load(), r, err)
 			}
 		}
 		ask(true, 3)
-		resolver = slicesWithout(d, "ns2.example.", dns.TypeNS)
+		resolver.set(without(d, "ns2.example.", dns.TypeNS))
 		time.Sleep(99 * time.Second)
 		ask(false, 3)
 		time.Sleep(time.Second)
 		ask(true, 2)
 		// The denial of b.example. and of the AAAA records is good for the MINIMUM of the SOA record.
-		resolver = d
+		resolver.set(d)
 		time.Sleep(299 * time.Second)
 		ask(false, 2)
 		time.Sleep(time.Second)
 		ask(true, 3)
 		ask(false, 3)
 		// Names are compared without regard to letter case.
-		asked = 0
-		if r, err := c.Ask(t.Context(), dnsname.MustParse("A.B.EXAMPLE."), nil); err != nil || !r.All(ds1) || asked > 0 {
-			t.Errorf("%d, %v", asked, err)
+		asked.Store(0)
+		if r, err := c.Ask(t.Context(), dnsname.MustParse("A.B.EXAMPLE."), nil); err != nil || !r.All(ds1) || asked.Load() > 0 {
+			t.Errorf("%d, %v", asked.Load(), err)
 		}
 	})
 }
 
-// slicesWithout gives the data without the record of a type that names a target.
-func slicesWithout(d data, target string, typ uint16) (rest data) {
+// without gives the data without the record of a type that names a target.
+func without(d data, target string, typ uint16) (rest data) {
 	for _, rr := range d {
 		if rr.Header().Rrtype != typ || !strings.HasSuffix(rr.String(), target) {
 			rest = append(rest, rr)
@@ -176,11 +179,11 @@ func TestFindPartly(t *testing.T) {
 	ds1, _ := theDS(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := append(records(t, ds1Text), records(t, parentText)...)
-		broken := true
+		broken := share(true)
 		n := internet{"192.0.2.1:53": d.serves(), "192.0.2.2:53": d.serves()}
 		n["192.0.2.53:53"] = replies(func(m *dns.Msg) {
 			d.answer(m, false)
-			if broken && m.Question[0].Name == "ns2.example." {
+			if broken.get() && m.Question[0].Name == "ns2.example." {
 				m.Answer, m.Ns, m.Rcode = nil, nil, dns.RcodeServerFailure
 			}
 		})
@@ -189,7 +192,7 @@ func TestFindPartly(t *testing.T) {
 		if err != nil || r.All(ds1) || r.Err() == nil || !strings.Contains(r.Err().Error(), `ns2.example.: resolver 192.0.2.53:53, asked for AAAA of "ns2.example.": answers SERVFAIL`) {
 			t.Errorf("%+v, %v", r, err)
 		}
-		broken = false
+		broken.set(false)
 		if r, err = c.Ask(t.Context(), zone, nil); err != nil || !r.All(ds1) {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -238,6 +241,18 @@ func TestKeepBound(t *testing.T) {
 		if _, ok := c.recall(name(i), now); !ok || len(c.known) > maxKnown {
 			t.Fatalf("%d kept, the newest: %v", len(c.known), ok)
 		}
+	}
+}
+
+// TestSystemResolvers: the file of this machine is read, or is not there.
+func TestSystemResolvers(t *testing.T) {
+	list, err := SystemResolvers()
+	if _, none := os.Stat("/etc/resolv.conf"); none != nil {
+		if err == nil {
+			t.Errorf("%v without a file", list)
+		}
+	} else if err != nil || len(list) > maxResolvers {
+		t.Errorf("%v, %v", list, err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -62,6 +63,26 @@ func (n internet) client() *Client {
 	c := NewClient(Options{Resolvers: func() ([]netip.AddrPort, error) { return addresses("192.0.2.53:53"), nil }})
 	c.dial = n.dial
 	return c
+}
+
+// shared is a value that a test changes while hosts and watchers read it.
+type shared[T any] struct {
+	mu sync.Mutex
+	v  T
+}
+
+func share[T any](v T) *shared[T] { return &shared[T]{v: v} }
+
+func (s *shared[T]) get() T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.v
+}
+
+func (s *shared[T]) set(v T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.v = v
 }
 
 func addresses(texts ...string) (list []netip.AddrPort) {

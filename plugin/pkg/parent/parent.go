@@ -9,6 +9,10 @@
 // waits. All is asked over TCP, so that who cannot see the connection cannot answer
 // in place of the server and have a key dropped (decision 17).
 //
+// A server may be many machines or processes that do not change at once, and only one
+// of them is seen. That is what the waiting after an agreement is for: the propagation
+// delay of the parent, and the TTL of what was there before.
+//
 // The servers are given, or found by the resolvers of the system. The latter is as
 // good as these resolvers are: who makes them give wrong addresses is believed.
 package parent

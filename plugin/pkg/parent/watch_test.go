@@ -31,6 +31,13 @@ func (l *log) report(r Report) {
 	l.lines = append(l.lines, fmt.Sprintf("%v %s %v", time.Since(l.start), r.Zone, r.Err))
 }
 
+// last gives the result of the newest report.
+func (l *log) last() Result {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reports[len(l.reports)-1].Result
+}
+
 // take gives what was reported since the last time.
 func (l *log) take() (lines []string) {
 	l.mu.Lock()
@@ -51,29 +58,29 @@ func expect(t *testing.T, l *log, want ...string) {
 func TestWatch(t *testing.T) {
 	ds1, ds2 := theDS(t)
 	synctest.Test(t, func(t *testing.T) {
-		d := append(records(t, ds1Text), records(t, parentText)...)
-		n := internet{}
-		n["192.0.2.1:53"] = replies(func(m *dns.Msg) { d.answer(m, true) })
-		pending := []Pending{{zone, addresses("192.0.2.1:53")}, {zone, nil}}
+		old := append(records(t, ds1Text), records(t, parentText)...)
+		d := share(old)
+		n := internet{"192.0.2.1:53": replies(func(m *dns.Msg) { d.get().answer(m, true) })}
+		pending := share([]Pending{{zone, addresses("192.0.2.1:53")}, {zone, nil}})
 		l := &log{start: time.Now()}
-		w := Watch(WatchOptions{Client: n.client(), Pending: func() []Pending { return pending }, Report: l.report})
+		w := Watch(WatchOptions{Client: n.client(), Pending: pending.get, Report: l.report})
 		defer w.Close()
 		expect(t, l, "0s a.b.example. <nil>")
-		if r := l.reports[0].Result; !r.All(ds1) || r.All(ds2) {
+		if r := l.last(); !r.All(ds1) || r.All(ds2) {
 			t.Errorf("%+v", r)
 		}
 		time.Sleep(5 * time.Minute)
 		expect(t, l, "5m0s a.b.example. <nil>")
-		d = append(d, records(t, ds2Text)...)
+		d.set(append(records(t, ds2Text), old...))
 		time.Sleep(5 * time.Minute)
 		expect(t, l, "10m0s a.b.example. <nil>")
-		if r := l.reports[2].Result; !r.All(ds2) || r.TTL() != 2*time.Hour {
+		if r := l.last(); !r.All(ds2) || r.TTL() != 2*time.Hour {
 			t.Errorf("%+v", r)
 		}
-		pending = nil
+		pending.set(nil)
 		time.Sleep(time.Hour)
 		expect(t, l)
-		pending = []Pending{{dnsname.MustParse("A.b.example."), addresses("192.0.2.1:53")}}
+		pending.set([]Pending{{dnsname.MustParse("A.b.example."), addresses("192.0.2.1:53")}})
 		w.Wake()
 		expect(t, l, "1h10m0s A.b.example. <nil>")
 		time.Sleep(5 * time.Minute)
@@ -87,24 +94,23 @@ func TestWatch(t *testing.T) {
 // TestWatchFailures: the same error is told once, and asked about less and less often.
 func TestWatchFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := records(t, parentText)
-		asked := 0
-		var failure host // of the second server
-		n := internet{}
-		n["192.0.2.1:53"] = replies(func(m *dns.Msg) { d.answer(m, true) })
-		n["192.0.2.2:53"] = func(query []byte) []byte { asked++; return failure(query) }
-		failure = replies(func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure })
-		pending := []Pending{{zone, addresses("192.0.2.1:53", "192.0.2.2:53")}}
+		d := share(records(t, parentText))
+		good := replies(func(m *dns.Msg) { d.get().answer(m, true) })
+		fails := replies(func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure })
+		var asked atomic.Int32
+		second := share(fails)
+		n := internet{"192.0.2.1:53": good, "192.0.2.2:53": func(query []byte) []byte { asked.Add(1); return second.get()(query) }}
+		pending := share([]Pending{{zone, addresses("192.0.2.1:53", "192.0.2.2:53")}})
 		l := &log{start: time.Now()}
-		w := Watch(WatchOptions{Client: n.client(), Pending: func() []Pending { return pending }, Report: l.report})
+		w := Watch(WatchOptions{Client: n.client(), Pending: pending.get, Report: l.report})
 		defer w.Close()
 		expect(t, l, "0s a.b.example. 192.0.2.2:53: answers SERVFAIL")
 		var times []time.Duration
 		for range 12 * 5 {
-			before := asked
+			before := asked.Load()
 			time.Sleep(5 * time.Minute)
 			synctest.Wait()
-			if asked > before {
+			if asked.Load() > before {
 				times = append(times, time.Since(l.start))
 			}
 		}
@@ -112,24 +118,24 @@ func TestWatchFailures(t *testing.T) {
 			t.Errorf("asked after %v, want %v", got, want)
 		}
 		expect(t, l) // 5h
-		failure = silent
+		second.set(silent)
 		time.Sleep(16 * time.Minute)
 		expect(t, l, "5h15m5s a.b.example. 192.0.2.2:53: no answer within 5s")
-		d = append(d, records(t, ds1Text)...) // what the other has is told
+		d.set(append(records(t, ds1Text), records(t, parentText)...)) // what the other has is told
 		time.Sleep(time.Hour)
 		expect(t, l, "6h15m5s a.b.example. 192.0.2.2:53: no answer within 5s")
 		w.Wake()
 		time.Sleep(time.Minute)
 		expect(t, l)
-		failure = replies(func(m *dns.Msg) { d.answer(m, true) })
+		second.set(good)
 		w.Wake()
 		expect(t, l, "6h17m0s a.b.example. <nil>")
 		time.Sleep(5 * time.Minute)
 		expect(t, l, "6h20m0s a.b.example. <nil>")
-		failure = replies(func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure })
+		second.set(fails)
 		time.Sleep(10 * time.Minute)
 		expect(t, l, "6h25m0s a.b.example. 192.0.2.2:53: answers SERVFAIL")
-		pending = []Pending{{zone, addresses("192.0.2.1:53")}} // other servers: asked at the next look
+		pending.set([]Pending{{zone, addresses("192.0.2.1:53")}}) // other servers: asked at the next look
 		time.Sleep(5 * time.Minute)
 		expect(t, l, "6h35m0s a.b.example. <nil>")
 	})
@@ -139,8 +145,8 @@ func TestWatchFailures(t *testing.T) {
 func TestWatchFind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &log{start: time.Now()}
-		pending := []Pending{{dnsname.Root, nil}, {zone, nil}}
-		w := Watch(WatchOptions{Client: internet{}.client(), Pending: func() []Pending { return pending }, Report: l.report, Interval: 2 * time.Hour})
+		pending := share([]Pending{{dnsname.Root, nil}, {zone, nil}})
+		w := Watch(WatchOptions{Client: internet{}.client(), Pending: pending.get, Report: l.report, Interval: 2 * time.Hour})
 		defer w.Close()
 		synctest.Wait()
 		if lines := strings.Join(l.take(), "\n"); !strings.Contains(lines, "0s . the root zone has no parent") || !strings.Contains(lines, `0s a.b.example. servers of the parent zone of "a.b.example.": `) {
@@ -154,40 +160,36 @@ func TestWatchFind(t *testing.T) {
 // TestWatchMany: so many zones at a time, and a Close while they are asked about.
 func TestWatchMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var running, most atomic.Int32
+		var running atomic.Int32
+		most := share(int32(0))
 		n := internet{"192.0.2.1:53": func([]byte) []byte {
-			most.Store(max(most.Load(), running.Add(1)))
+			now := running.Add(1)
+			most.mu.Lock()
+			most.v = max(most.v, now)
+			most.mu.Unlock()
 			time.Sleep(time.Second)
 			running.Add(-1)
 			return []byte{}
 		}}
-		pending := make([]Pending, 100)
-		for i := range pending {
-			pending[i] = Pending{dnsname.MustParse(fmt.Sprintf("z%d.example.", i)), []netip.AddrPort{addresses("192.0.2.1:53")[0]}}
+		all := make([]Pending, 100)
+		for i := range all {
+			all[i] = Pending{dnsname.MustParse(fmt.Sprintf("z%d.example.", i)), []netip.AddrPort{addresses("192.0.2.1:53")[0]}}
 		}
-		var mu sync.Mutex
+		pending := share(all)
 		l := &log{start: time.Now()}
-		w := Watch(WatchOptions{Client: n.client(), Report: l.report, Pending: func() []Pending {
-			mu.Lock()
-			defer mu.Unlock()
-			return slices.Clone(pending)
-		}})
+		w := Watch(WatchOptions{Client: n.client(), Pending: pending.get, Report: l.report})
 		time.Sleep(3*time.Second + time.Millisecond)
-		mu.Lock()
-		pending = pending[:4] // the others leave the queue, and what is under way is not told
-		mu.Unlock()
+		pending.set(all[:4]) // the others leave the queue, and what is under way is not told
 		w.Wake()
 		w.Wake()
 		synctest.Wait()
 		began := len(l.take())
 		time.Sleep(time.Minute)
-		if after := len(l.take()); began != 3*zonesAtOnce || after > 4 || most.Load() != zonesAtOnce {
-			t.Errorf("%d and %d reports, %d at a time", began, after, most.Load())
+		if after := len(l.take()); began != 3*zonesAtOnce || after > 4 || most.get() != zonesAtOnce {
+			t.Errorf("%d and %d reports, %d at a time", began, after, most.get())
 		}
 		time.Sleep(4 * time.Minute)
-		mu.Lock()
-		pending = pending[:1]
-		mu.Unlock()
+		pending.set(all[:1])
 		w.Wake()
 		w.Close()
 		w.Close()
