@@ -73,6 +73,7 @@ var subjects = map[string]subject{
 	"xfr":        {own: append([]string{"wire"}, values...), miekg: []string{"*"}},
 	"onlinesign": {own: append([]string{"signer"}, values...), unknown: noSockets, noClock: true},
 
+	"parent":   {own: []string{"dnsname", "rrset"}},
 	"policy":   {own: []string{"dnsname"}, noClock: true},
 	"identity": {own: []string{"dnsname"}},
 
