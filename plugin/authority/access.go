@@ -93,8 +93,8 @@ func (d *directive) bindKeys(handlers []plugin.Handler) error {
 	return d.bindNotify(holder)
 }
 
-// signer gives the name of the key that has signed the request, or "".
-func signer(ctx context.Context) (key string, stock bool) {
+// requestKey gives the name of the key that has signed the request, or "".
+func requestKey(ctx context.Context) (key string, stock bool) {
 	if id, ok := identity.From(ctx); ok {
 		return id.Key, false
 	}
@@ -106,7 +106,7 @@ func signer(ctx context.Context) (key string, stock bool) {
 
 // mayTransfer tells whether the client may have the zone.
 func (z *served) mayTransfer(ctx context.Context, w dns.ResponseWriter) bool {
-	key, _ := signer(ctx)
+	key, _ := requestKey(ctx)
 	addr := clientOf(w)
 	return slices.ContainsFunc(z.transfer, func(r transferRule) bool {
 		if len(r.keys) > 0 && !slices.Contains(r.keys, key) {

@@ -83,9 +83,9 @@ func learn(k *autosign.Keeper, r *parent.Result, now time.Time) (ok bool, err er
 	for _, p := range k.Status(now).Parents {
 		switch {
 		case p.Appear && everywhere(r, p):
-			return true, k.DSSeen(p.ID, now, r.TTL())
+			return true, k.DSSeen(p.Key, now, r.TTL())
 		case !p.Appear && nowhere(r, p):
-			return true, k.DSGone(p.ID, now, 0)
+			return true, k.DSGone(p.Key, now, 0)
 		}
 	}
 	return false, nil

@@ -98,7 +98,7 @@ func signed(r zonedb.SignReport) {
 }
 
 // repeats keeps what fails again and again from filling the log.
-var repeats = repeated{told: make(map[string]telling)}
+var repeats = repetitions{told: make(map[string]telling)}
 
 // oneLine gives an error that joins several in one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
@@ -124,8 +124,8 @@ func (l *limiter) allow(now time.Time) bool {
 	return l.lines <= refusalLines
 }
 
-// repeated knows what was logged of whom.
-type repeated struct {
+// repetitions knows what was logged of whom.
+type repetitions struct {
 	mu   sync.Mutex
 	told map[string]telling
 }
@@ -143,7 +143,7 @@ const (
 
 // allow tells whether a line about somebody is to be written: it is another than the
 // one before, or that was long ago.
-func (r *repeated) allow(who, text string, now time.Time) bool {
+func (r *repetitions) allow(who, text string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t := r.told[who]; t.text == text && now.Sub(t.when) < oldTold {

@@ -32,7 +32,7 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 	}
 	if !z.mayTransfer(ctx, w) {
 		if len(z.transfer) > 0 && refusals.allow(time.Now()) {
-			key, _ := signer(ctx)
+			key, _ := requestKey(ctx)
 			log.Warningf("%s: transfer to %s refused: no line \"transfer\" allows it%s", z.origin, w.RemoteAddr(), withKey(key))
 		}
 		return deny(noTransfer)
@@ -48,7 +48,7 @@ func (a *Authority) transferZone(ctx context.Context, w dns.ResponseWriter, t *t
 	if err != nil {
 		return deny(malformed)
 	}
-	_, byStock := signer(ctx)
+	_, byStock := requestKey(ctx)
 	options := xfr.Options{Reserve: signatureSize(ctx)}
 	if t.wantsExpire() {
 		options.EDNS = wire.AppendOption(nil, wire.OptionExpire, binary.BigEndian.AppendUint32(nil, expireOf(s)))

@@ -10,15 +10,16 @@ import (
 	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/kasp"
 	"github.com/trustdns/trustdns/plugin/pkg/signer"
 )
 
 // folder is where keys are kept as BIND's files; "" is none.
 type folder string
 
-// key reads a key that is known to be there.
-func (f folder) key(zone dnsname.Name, alg signer.Algorithm, tag uint16) (*signer.Key, error) {
-	k, err := signer.ReadFiles(filepath.Join(string(f), signer.FileName(zone, alg, tag)))
+// load reads a key that is known to be there by the name of its files.
+func (f folder) load(path string) (*signer.Key, error) {
+	k, err := signer.ReadFiles(filepath.Join(string(f), path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("a file of a key that the zone is signed with is gone: %w", err)
 	}
@@ -47,4 +48,30 @@ func (f folder) generate(zone dnsname.Name, alg signer.Algorithm, role signer.Ro
 		return k, err
 	}
 	return k, k.WriteFiles(string(f), time.Now())
+}
+
+// importInto puts the keys of files into a ring, which has none.
+func (folder) importInto(r *kasp.Ring, paths []string, now time.Time) error {
+	if len(paths) == 0 {
+		return nil
+	}
+	list := make([]kasp.Imported, len(paths))
+	for i, path := range paths {
+		var err error
+		if list[i].Key, err = signer.ReadFiles(path); err != nil {
+			return err
+		}
+		private, err := os.ReadFile(path + ".private")
+		if err != nil {
+			return err
+		}
+		state, err := os.ReadFile(path + ".state")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := list[i].Read(path, private, state); err != nil {
+			return err
+		}
+	}
+	return r.Import(now, list)
 }

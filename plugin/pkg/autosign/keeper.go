@@ -81,7 +81,7 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 	k := &Keeper{settings: s, origin: origin}
 	note, ok := notes[ringNote]
 	var err error
-	if k.ring, err = s.openRing(origin, note, ok); err != nil {
+	if k.ring, err = s.openRing(origin, note, ok, time.Now()); err != nil {
 		return nil, err
 	}
 	k.known = ok
@@ -94,10 +94,10 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 
 // openRing gives the keys of a zone: those of the note, or else of the folder, which may
 // have none.
-func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool) (*kasp.Ring, error) {
+func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool, now time.Time) (*kasp.Ring, error) {
 	f := folder(s.Folder)
 	if ok {
-		return kasp.Parse(origin, s.keys(), f.generate, note, f.key)
+		return kasp.Parse(origin, s.keys(), f.generate, note, f.load)
 	}
 	r := kasp.New(origin, s.keys(), f.generate)
 	if f == "" || s.Insecure {
@@ -107,7 +107,7 @@ func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool) (*kasp.Rin
 	if err != nil {
 		return nil, err
 	}
-	return r, f.importInto(r, paths)
+	return r, f.importInto(r, paths, now)
 }
 
 // signerOf gives what signs with the keys of a ring, nil if the zone is not to be
@@ -259,13 +259,25 @@ func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time) error {
 	}
 	n.all = plan.Sweep
 	for _, e := range plan.Events {
-		p.Events = append(p.Events, e.String())
+		p.Events = append(p.Events, told(e))
 	}
 	if plan.Jump != 0 {
 		p.Err = fmt.Errorf("%w: by %s", ErrClock, plan.Jump)
 	}
 	p.Notes, err = k.notes(n.ring)
 	return err
+}
+
+// told tells of a key that has come to another state.
+func told(e kasp.Event) string {
+	switch {
+	case e.From == "":
+		return fmt.Sprintf("%s %s: %s", e.Role, e.Key, e.To)
+	case e.To == "":
+		return fmt.Sprintf("%s %s: forgotten", e.Role, e.Key)
+	default:
+		return fmt.Sprintf("%s %s: %s, was %s", e.Role, e.Key, e.To, e.From)
+	}
 }
 
 // nextStep gives when there is something to be done about keys.
@@ -306,7 +318,7 @@ func (k *Keeper) Sign(t *zone.Txn, since zone.Savepoint) (signatures int, err er
 		return 0, signer.Strip(t)
 	}
 	if k.settings.Online {
-		return 0, with.Publish(t)
+		return 0, with.Publish(t, since)
 	}
 	if !k.known {
 		if err := signer.Strip(t); err != nil {

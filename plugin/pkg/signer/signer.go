@@ -161,6 +161,9 @@ const (
 	deleteCDNSKEY = "\x00\x00\x03\x00\x00"
 )
 
+// Check tells what is wrong with the policy. The error wraps ErrPolicy.
+func (p Policy) Check() error { return p.complete() }
+
 // complete puts what 0 stands for into a policy, and checks it.
 func (p *Policy) complete() error {
 	for _, d := range []struct {
