@@ -97,7 +97,7 @@ func TestParseDNSSECErrors(t *testing.T) {
 		"dnssec {\ncds on\n}":                   `Testfile:3 - Error during parsing: dnssec: cds: want "off", not "on"`,
 		"dnssec {\nonline yes\n}":               `Testfile:3 - Error during parsing: dnssec: online: want nothing, not "yes"`,
 		"dnssec\ndnssec":                        `Testfile:3 - Error during parsing: property "dnssec" is given twice`,
-		"dnssec {\nonline\nnsec3\n}":            `settings exclude each other`,
+		"dnssec {\nonline\nnsec3\n}":            `settings that exclude each other`,
 		"dnssec {\nsignature 5d\nrefresh 6d\n}": `refresh`,
 		"dnssec {\nsplit 1h 30d\n}":             `lifetime`,
 	} {

@@ -54,10 +54,12 @@ func reportVersion(r zonedb.Report) {
 		log.Infof("%s: took serial %d, %d records from the store in %s", origin, serial, records, r.Duration)
 	case r.Previous == nil:
 		log.Infof("%s: loaded serial %d, %d records in %s", origin, serial, records, r.Duration)
-	case r.Lowered:
+	case r.Lowered && r.Spec.Signing == nil:
 		log.Warningf("%s: nothing but the serial was changed in the file, to %d, which is not later than %d: that stays in service", origin, r.File, serial)
 	case r.Snapshot == r.Previous:
 		log.Infof("%s: the file is right again, serial %d is in service", origin, serial)
+	case r.File != serial && r.Spec.Signing != nil: // whose serials are our own
+		log.Infof("%s: loaded serial %d, %d records in %s: serial %d of the file", origin, serial, records, r.Duration, r.File)
 	case r.File != serial:
 		log.Warningf("%s: loaded as serial %d, %d records in %s: serial %d in the file is not later than %d, which was in service",
 			origin, serial, records, r.Duration, r.File, r.Previous.Serial())

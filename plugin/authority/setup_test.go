@@ -110,7 +110,7 @@ func TestParseErrors(t *testing.T) {
 		{"no file in the second directive", "authority example.org {\nfile a\n}\nauthority example.net {\ncheck warn\n}", `Testfile:4 - Error during parsing: property "file" or "directory" is missing`},
 		{"empty block", "authority example.org {\n}", `Testfile:1 - Error during parsing: property "file" or "directory" is missing`},
 		{"unknown property", "authority example.org {\nfile a\nstorage data\n}", `Testfile:3 - Error during parsing: unknown property "storage"`},
-		{"unknown property with a block", "authority example.org {\ndnssec {\nksk 1\n}\nfile a\n}", `Testfile:2 - Error during parsing: unknown property "dnssec"`},
+		{"unknown property with a block", "authority example.org {\nzonemd {\nksk 1\n}\nfile a\n}", `Testfile:2 - Error during parsing: unknown property "zonemd"`},
 		{"a property twice", "authority example.org {\nfile a\nfile b\n}", `Testfile:3 - Error during parsing: property "file" is given twice`},
 		{"file without a path", "authority example.org {\nfile\n}", `Testfile:2 - Error during parsing: file: the path is missing`},
 		{"file with an empty path", "authority example.org {\nfile \"\"\n}", `Testfile:2 - Error during parsing: file: the path is missing`},

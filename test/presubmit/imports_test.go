@@ -82,6 +82,8 @@ var subjects = map[string]subject{
 	"journal/etcd":        {own: append([]string{"journal"}, values...), drivers: 1},
 	"journal/journaltest": {own: append([]string{"journal"}, values...), drivers: 1},
 
+	"autosign": {own: append([]string{"zonedb", "kasp", "signer", "onlinesign", "journal"}, values...)},
+
 	"zonedb": {own: append([]string{"journal", "journal/bolt", "journal/memory", "feed", "lease", "zonefile"}, values...), drivers: 1},
 }
 
