@@ -307,13 +307,14 @@ func (r *Ring) Parents(now time.Time) []Parent {
 }
 
 // credible is from when on it counts that the parent has no DS of a key: it may have read
-// CDS records of a version before, and not have served what follows from that.
+// CDS records of a version before, from a secondary or a cache, and not have served what
+// follows from that.
 func (r *Ring) credible(k *key) int64 {
 	if k.removed {
 		return k.ds.since
 	}
 	t := r.policy.times()
-	return k.ds.since + t.propagation + t.parentPropagation
+	return k.ds.since + t.propagation + r.keyTTL.ttl + t.parentPropagation
 }
 
 // DSSeen says that all servers of the parent had a DS record of the key at a time, with

@@ -14,8 +14,9 @@ type Facts struct {
 	// time or, if that is more, since the last Step. At the first signing it is that of the
 	// days before as well.
 	MaxTTL time.Duration
-	// Elapsed is the time since the last Step by a clock that is never set; 0: unknown, as
-	// at the first Step of a process.
+	// Elapsed is the time since the last Step of this ring, or of that which it is a clone
+	// of, by a clock that is never set; 0: unknown, as at the first Step after Parse, and only
+	// then.
 	Elapsed time.Duration
 }
 
