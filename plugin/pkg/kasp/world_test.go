@@ -138,10 +138,14 @@ func (w *world) generate(zone dnsname.Name, alg signer.Algorithm, role signer.Ro
 	} else {
 		k, err = signer.Generate(zone, alg, role)
 	}
-	if err == nil {
-		w.all[k.FileName()] = k
+	if err != nil {
+		return nil, err
 	}
-	return k, err
+	if w.all[k.FileName()] != nil { // no two keys of a world are called the same
+		return w.generate(zone, alg, role)
+	}
+	w.all[k.FileName()] = k
+	return k, nil
 }
 
 func newWorld(seed uint64, policy kasp.Policy, ttls ...int64) *world {
@@ -270,6 +274,7 @@ func (w *world) due() bool {
 // commit makes a version of the zone as the signer does.
 func (w *world) commit(plan kasp.Plan, ttls []int64) error {
 	w.commits++
+	w.log("version: %+v, TTLs %d", plan, ttls)
 	published, keySigners, dataSigners, retired, submit := w.wanted()
 	if !w.ring.Unsigned() {
 		if _, err := signer.New(w.zone, signer.Policy{Withdraw: w.ring.Withdraw()}, w.ring.Uses()); err != nil {
@@ -440,11 +445,12 @@ func (w *world) poll() error {
 }
 
 // restart ends the process, which then is away for a while.
-func (w *world) restart(away int64, policy kasp.Policy) (err error) {
+func (w *world) restart(away int64, policy kasp.Policy) error {
 	if w.stored == nil {
 		return nil
 	}
 	died := w.now
+	w.log("restart, away for %d s", away)
 	w.advance(w.now + away)
 	histories := []*history{&w.dnskey, &w.cds}
 	for i := range w.data {
@@ -457,14 +463,17 @@ func (w *world) restart(away int64, policy kasp.Policy) (err error) {
 			}
 		}
 	}
-	w.ring, err = kasp.Parse(w.zone, policy, w.generate, w.stored, func(path string) (*signer.Key, error) {
+	next, err := kasp.Parse(w.zone, policy, w.generate, w.stored, func(path string) (*signer.Key, error) {
 		if k := w.all[path]; k != nil {
 			return k, nil
 		}
 		return nil, errors.New("no such key")
 	})
-	w.last = -1
-	return err
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, w.stored)
+	}
+	w.ring, w.last = next, -1
+	return nil
 }
 
 // run goes on for a while. Each of the activities comes at random, every so often.
