@@ -63,6 +63,7 @@ type key struct {
 	ds      record
 	swept   int64 // data is unretentive: when the signatures that were left were replaced; 0: not yet
 	told    int64 // ds is rumored: since when the parent has it; unretentive: since when it has not; 0: unknown
+	again   bool  // ds is rumored, and was to go before: the parent may have acted on that
 	covered bool  // data is rumored: what it does not sign yet is signed by keys of its algorithm in all caches
 	over    bool  // a successor is in its place, or it has begun to leave
 	roll    bool  // a successor is to be made
@@ -77,6 +78,11 @@ func (k *key) asked() bool     { return k.ds.state == Rumored || k.ds.state == O
 func (k *key) there() bool     { return k.ds.state == Omnipresent || k.ds.state == Rumored && k.told != 0 }
 func (k *key) idle() bool {
 	return k.dnskey.state == Hidden && k.data.state == Hidden && k.ds.state == Hidden
+}
+
+// unask no longer asks the parent for the DS.
+func (k *key) unask(at int64) {
+	k.ds.state, k.ds.since, k.told, k.again = Unretentive, at, 0, false
 }
 
 // memory is the greatest TTL that caches may have of something, in seconds.
@@ -299,35 +305,47 @@ func (r *Ring) Parents(now time.Time) []Parent {
 	var list []Parent
 	for i := range r.keys {
 		k := &r.keys[i]
-		if k.ds.state == Rumored && k.told == 0 || k.ds.state == Unretentive && k.told == 0 && now.Unix() >= r.credible(k) {
+		if (k.ds.state == Rumored || k.ds.state == Unretentive) && k.told == 0 && now.Unix() >= r.credible(k) {
 			list = append(list, Parent{k.id(), k.DS(), k.ds.state == Rumored})
 		}
 	}
 	return list
 }
 
-// credible is from when on it counts that the parent has no DS of a key: it may have read
-// CDS records of a version before, and not have served what follows from that.
+// credible is from when on it counts whether the parent has the DS of a key: before, it
+// may have read CDS records of an older version, from a secondary or a cache, or not have
+// served yet what follows from that.
 func (r *Ring) credible(k *key) int64 {
-	if k.removed {
+	if k.removed || k.ds.state == Rumored && !k.again {
 		return k.ds.since
 	}
 	t := r.policy.times()
-	return k.ds.since + t.propagation + t.parentPropagation
+	return k.ds.since + t.propagation + r.keyTTL.ttl + t.parentPropagation
+}
+
+// early tells that it does not count yet.
+func (r *Ring) early(k *key, at int64) error {
+	if from := r.credible(k); at < from {
+		return fmt.Errorf("%s: DS of %s: %w, before %s", r.zone, k.id(), ErrEarly, moment(from).Format(time.RFC3339))
+	}
+	return nil
 }
 
 // DSSeen says that all servers of the parent had a DS record of the key at a time, with
-// a TTL; 0: unknown. The error wraps ErrUnknownKey.
+// a TTL; 0: unknown. The error wraps ErrUnknownKey, or ErrEarly if it was to go before and
+// the parent may still act on that: Parents says when it is to be asked.
 func (r *Ring) DSSeen(id ID, now time.Time, ttl time.Duration) error {
 	k, err := r.find(id)
 	if err != nil {
 		return err
 	}
 	at, before := now.Unix(), *k
-	k.ds.ttl = max(k.ds.ttl, min(seconds(ttl, 0), longest))
 	switch k.ds.state {
 	case Rumored:
 		if k.told == 0 {
+			if err := r.early(k, at); err != nil {
+				return err
+			}
 			k.told = at
 		}
 	case Unretentive:
@@ -339,6 +357,7 @@ func (r *Ring) DSSeen(id ID, now time.Time, ttl time.Duration) error {
 		}
 	case Omnipresent:
 	}
+	k.ds.ttl = max(k.ds.ttl, min(seconds(ttl, 0), longest))
 	r.touched = r.touched || *k != before
 	return nil
 }
@@ -355,15 +374,15 @@ func (r *Ring) DSGone(id ID, now time.Time, ttl time.Duration) error {
 	at, before := now.Unix(), *k
 	switch k.ds.state {
 	case Unretentive:
-		if from := r.credible(k); at < from {
-			return fmt.Errorf("%s: that the DS of %s is gone: %w, before %s", r.zone, id, ErrEarly, moment(from).Format(time.RFC3339))
+		if err := r.early(k, at); err != nil {
+			return err
 		}
 		k.ds.ttl = max(k.ds.ttl, min(seconds(ttl, 0), longest))
 		if k.told == 0 {
 			k.told = at
 		}
 	case Omnipresent: // nobody has asked for that
-		k.ds.state, k.ds.since, k.told = Rumored, at, 0
+		k.ds.state, k.ds.since, k.told, k.again = Rumored, at, 0, false
 	case Rumored:
 		k.told = 0
 	case Hidden:

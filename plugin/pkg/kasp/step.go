@@ -14,8 +14,9 @@ type Facts struct {
 	// time or, if that is more, since the last Step. At the first signing it is that of the
 	// days before as well.
 	MaxTTL time.Duration
-	// Elapsed is the time since the last Step by a clock that is never set; 0: unknown, as
-	// at the first Step of a process.
+	// Elapsed is the time since the last Step of this ring, or of that which it is a clone
+	// of, by a clock that is never set; 0: unknown, as at the first Step after Parse, and only
+	// then.
 	Elapsed time.Duration
 }
 
@@ -129,8 +130,8 @@ func (r *Ring) passed(now int64, elapsed time.Duration) (jump time.Duration) {
 	if off != 0 {
 		r.shift(off)
 	}
-	if elapsed <= 0 && gap-off > 0 {
-		r.rest(r.stepped, gap-off)
+	if elapsed <= 0 {
+		r.rest(r.stepped, now)
 	}
 	return time.Duration(off) * time.Second
 }
@@ -153,12 +154,12 @@ func (r *Ring) shift(by int64) {
 	}
 }
 
-// rest puts off what secondaries may not have had yet by a time.
-func (r *Ring) rest(from, by int64) {
+// rest has begin anew what secondaries may not have had yet by a time.
+func (r *Ring) rest(from, now int64) {
 	propagation := r.policy.times().propagation
 	late := func(at *int64) {
 		if *at != 0 && *at+propagation > from {
-			*at += by
+			*at = max(*at, now)
 		}
 	}
 	for i := range r.keys {
@@ -216,7 +217,7 @@ func (s *step) removals() {
 		k.remove, k.roll, k.removed, k.over = false, false, true, true
 		k.dnskey, k.data, k.swept, k.covered = record{}, record{}, 0, false
 		if k.asked() {
-			k.ds.state, k.ds.since, k.told = Unretentive, s.at, 0
+			k.unask(s.at)
 		}
 	}
 }
@@ -245,7 +246,7 @@ func (s *step) wait() {
 		}
 		if past(d.ds) && k.told != 0 {
 			ttl := k.ds.ttl
-			k.ds, k.told = settled(k.ds.state, s.at), 0
+			k.ds, k.told, k.again = settled(k.ds.state, s.at), 0, false
 			k.ds.ttl = ttl
 		}
 	}
@@ -300,7 +301,7 @@ func (r *Ring) dues(k *key, t times) (d dues) {
 		}
 		if k.told != 0 { // IretDS, with what a server of the parent may be late
 			d.ds = k.told + t.parentPropagation + ttl + safety(k.ds.state)
-		} else if k.ds.state == Unretentive {
+		} else {
 			d.ds = r.credible(k)
 		}
 	case Hidden, Omnipresent:
@@ -593,14 +594,14 @@ func (s *step) submit() {
 		return
 	}
 	if !sep.asked() {
-		sep.ds.state, sep.ds.since, sep.told = Rumored, s.at, 0
+		sep.ds.state, sep.ds.since, sep.told, sep.again = Rumored, s.at, 0, sep.ds.state == Unretentive
 		if sep.began == 0 {
 			sep.began = s.at
 		}
 	}
 	for i := range s.keys {
 		if o := &s.keys[i]; o.id() != sep.id() && o.asked() {
-			o.ds.state, o.ds.since, o.told = Unretentive, s.at, 0
+			o.unask(s.at)
 			o.over = o.over || o.Algorithm() == s.alg
 		}
 	}
@@ -648,7 +649,7 @@ func (s *step) withdraw(alg signer.Algorithm) {
 func (s *step) leave() {
 	for i := range s.keys {
 		if k := &s.keys[i]; k.asked() {
-			k.ds.state, k.ds.since, k.told = Unretentive, s.at, 0
+			k.unask(s.at)
 		}
 	}
 	if !s.any(func(k *key) bool { return k.ds.state != Hidden }) {
@@ -662,12 +663,12 @@ func (r *Ring) waits(k *key) string {
 	d := r.dues(k, t)
 	until := func(what string, due int64) string { return what + " until " + moment(due).Format(time.RFC3339) }
 	switch {
+	case d.ds > r.stepped && k.told == 0:
+		return until("for the parent to have done what it was asked for before,", d.ds)
 	case k.ds.state == Rumored && k.told == 0:
 		return "for the parent to have its DS"
-	case k.ds.state == Unretentive && k.told == 0 && r.stepped >= d.ds:
-		return "for the parent to remove its DS"
 	case k.ds.state == Unretentive && k.told == 0:
-		return until("for the parent to have read that its DS is to go,", d.ds)
+		return "for the parent to remove its DS"
 	case d.ds != 0:
 		return until("for caches of its DS", d.ds)
 	case d.dnskey != 0:

@@ -28,7 +28,7 @@ func (k *key) marks() []struct {
 	return []struct {
 		name string
 		is   *bool
-	}{{"covered", &k.covered}, {"over", &k.over}, {"roll", &k.roll}, {"remove", &k.remove}, {"removed", &k.removed}}
+	}{{"again", &k.again}, {"covered", &k.covered}, {"over", &k.over}, {"roll", &k.roll}, {"remove", &k.remove}, {"removed", &k.removed}}
 }
 
 // records are the records of a key.
@@ -293,8 +293,8 @@ func (k *key) check() error {
 		return fmt.Errorf("%s: DS of a ZSK", k.FileName())
 	case k.removed && (k.dnskey.state != Hidden || k.data.state != Hidden):
 		return fmt.Errorf("%s: removed, and in the zone", k.FileName())
-	case k.swept != 0 && k.data.state != Unretentive, k.told != 0 && k.ds.state != Rumored && k.ds.state != Unretentive, k.covered && k.data.state != Rumored:
-		return fmt.Errorf("%s: swept, told or covered in a state that has none", k.FileName())
+	case k.swept != 0 && k.data.state != Unretentive, k.told != 0 && k.ds.state != Rumored && k.ds.state != Unretentive, k.covered && k.data.state != Rumored, k.again && k.ds.state != Rumored:
+		return fmt.Errorf("%s: swept, told, again or covered in a state that has none", k.FileName())
 	}
 	return nil
 }
