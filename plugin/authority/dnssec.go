@@ -42,7 +42,7 @@ func (d *directive) parseDNSSEC(c *caddy.Controller, in *siblings) error {
 	case named == insecure && block:
 		return c.Errf("dnssec: policy %q has no settings: write \"insecure\" among those of the policy that the zone had", insecure)
 	case named == insecure:
-		d.spec.Signing = autosign.Settings{Insecure: true}
+		d.spec.Signing = autosign.Settings{Insecure: true, Parent: autosign.ParentAuto}
 		return nil
 	case block && named != "" && isKnown:
 		return c.Errf("dnssec: policy %q is there already, at %s: name it without a block", named, known.place)
@@ -57,6 +57,9 @@ func (d *directive) parseDNSSEC(c *caddy.Controller, in *siblings) error {
 		if err := d.parsePolicy(c, &s); err != nil {
 			return err
 		}
+	}
+	if s.Insecure && s.Parent == "" { // there is nothing else to wait for
+		s.Parent = autosign.ParentAuto
 	}
 	if err := s.Check(); err != nil {
 		return c.Errf("dnssec: %v", err)
@@ -215,6 +218,9 @@ func (d *directive) keyFolder(path string) (string, error) {
 // checkSigning tells why the zones of the directive cannot be kept signed.
 func (d *directive) checkSigning() error {
 	s, ok := d.spec.Signing.(autosign.Settings)
+	if ok && s.Keys.KSKLifetime > 0 && s.Parent == "" {
+		log.Warningf("%s: dnssec: a KSK is replaced only when the parent is known to have the DS record of the next: \"parent\" is missing", d.place)
+	}
 	switch {
 	case !ok || d.spec.Store != "":
 		return nil

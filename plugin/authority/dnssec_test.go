@@ -17,7 +17,7 @@ func TestParseDNSSEC(t *testing.T) {
 	folder := t.TempDir()
 	for text, want := range map[string]autosign.Settings{
 		"dnssec":                                            {},
-		"dnssec insecure":                                   {Insecure: true},
+		"dnssec insecure":                                   {Insecure: true, Parent: "auto"},
 		"dnssec {\nalgorithm ED25519\n}":                    {Keys: kasp.Policy{Algorithm: signer.ED25519}},
 		"dnssec {\nalgorithm 8\n}":                          {Keys: kasp.Policy{Algorithm: signer.RSASHA256}},
 		"dnssec {\nalgorithm ecdsap384sha384\n}":            {Keys: kasp.Policy{Algorithm: signer.ECDSAP384SHA384}},
@@ -30,7 +30,7 @@ func TestParseDNSSEC(t *testing.T) {
 		"dnssec {\nparent auto\n}":                          {Parent: "auto"},
 		"dnssec {\nparent 192.0.2.1 [2001:db8::1]:5353\n}":  {Parent: "192.0.2.1:53 [2001:db8::1]:5353"},
 		"dnssec {\ncds off\nonline\n}":                      {NoCDS: true, Online: true},
-		"dnssec {\nnsec3\ninsecure\n}":                      {Signatures: signer.Policy{NSEC3: true}, Insecure: true},
+		"dnssec {\nnsec3\ninsecure\n}":                      {Signatures: signer.Policy{NSEC3: true}, Insecure: true, Parent: "auto"},
 		"dnssec {\nkeys " + folder + "\n}":                  {Folder: folder},
 		"dnssec strong {\nalgorithm 15\n}":                  {Keys: kasp.Policy{Algorithm: signer.ED25519}},
 	} {
