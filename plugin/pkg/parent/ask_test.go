@@ -48,6 +48,7 @@ func TestAnswers(t *testing.T) {
 		{"two DS records, the longer TTL", both.serves(), records(t, ds1Text+ds2Text), 2 * time.Hour, ""},
 		{"none", parent.serves(), nil, 0, ""},
 		{"TTL that is none", fill(func(m *dns.Msg) { m.Answer[0].Header().Ttl, m.Answer[1].Header().Ttl = 1<<31, 60 }), records(t, ds1Text+ds2Text), time.Minute, ""},
+		{"in another order", fill(func(m *dns.Msg) { slices.Reverse(m.Answer) }), records(t, ds1Text+ds2Text), 2 * time.Hour, ""},
 		{"a record twice", fill(func(m *dns.Msg) { m.Answer = append(m.Answer[:1:1], m.Answer[0]) }), records(t, ds1Text), time.Hour, ""},
 		{"the same in other letters", fill(func(m *dns.Msg) {
 			m.Compress = false

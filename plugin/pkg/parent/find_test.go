@@ -66,6 +66,7 @@ func TestFind(t *testing.T) {
 		{"resolver fails", replies(func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure }), nil, false, "asked for SOA of \"b.example.\": answers SERVFAIL"},
 		{"resolver is silent", silent, nil, false, "no answer within 5s"},
 		{"resolver answers something else", replies(func(m *dns.Msg) { m.Id++ }), nil, false, "answer to something else"},
+		{"resolver denies it knows not what", replies(func(m *dns.Msg) { m.Question, m.Rcode = nil, dns.RcodeNameError }), nil, false, "answer to something else"},
 		{"resolver out of reach", nil, nil, false, "no answer: connect: network is unreachable"},
 		{"SOA of the name itself in a denial", replies(func(m *dns.Msg) {
 			m.RecursionAvailable, m.Ns = true, records(t, "b.example. 60 SOA . . 1 2 3 4 5")
@@ -98,6 +99,74 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFindOnce: a server stands in the result for each name and address, and is asked
+// once.
+func TestFindOnce(t *testing.T) {
+	text := strings.ReplaceAll(parentText, "192.0.2.2", "192.0.2.1") + "example. 3600 NS NS1.example.\n" +
+		"example. 3600 NS ns3.example.\nns3.example. 60 A 192.0.2.4\nns3.example. 60 A 192.0.2.3\nns3.example. 60 A 192.0.2.4\n"
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		has := records(t, ds1Text+parentText).serves()
+		n := internet{"192.0.2.53:53": records(t, text).resolves(), "192.0.2.1:53": func(q []byte) []byte { asked.Add(1); return has(q) }}
+		r, err := n.client().Ask(t.Context(), zone, nil)
+		var got []string
+		for i := range r.Servers {
+			got = append(got, r.Servers[i].String())
+		}
+		if want := "ns1.example. (192.0.2.1:53), ns1.example. ([2001:db8::1]:53), ns2.example. (192.0.2.1:53), ns3.example. (192.0.2.3:53), ns3.example. (192.0.2.4:53)"; err != nil || strings.Join(got, ", ") != want || asked.Load() != 1 {
+			t.Errorf("%q asked %d times, %v; want %s", got, asked.Load(), err, want)
+		}
+	})
+}
+
+// TestFindEnds: resolvers that do not answer are not waited for beyond the bound of
+// the whole.
+func TestFindEnds(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("example. 60 SOA . . 1 2 3 4 5\n")
+	for i := range MaxNames {
+		fmt.Fprintf(&text, "example. 60 NS ns%d.example.\nns%d.example. 60 A 192.0.2.1\n", i, i)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		c := internet{"192.0.2.51:53": silent, "192.0.2.52:53": silent, "192.0.2.53:53": records(t, text.String()).resolves()}.client()
+		c.resolvers = func() ([]netip.AddrPort, error) {
+			return addresses("192.0.2.51:53", "192.0.2.52:53", "192.0.2.53:53"), nil
+		}
+		start := time.Now()
+		r, err := c.Ask(t.Context(), zone, nil)
+		if took := time.Since(start); took != MaxAsk || err != nil || r.Err() == nil || !strings.Contains(r.Err().Error(), "not asked within 1m0s") {
+			t.Errorf("took %v: %v, %v", took, err, r.Err())
+		}
+	})
+}
+
+// TestLearnTTL: how long what a resolver says may be kept.
+func TestLearnTTL(t *testing.T) {
+	const soa = " SOA . . 1 2 3 4 300"
+	for _, tc := range []struct {
+		name, answer, authority string
+		want                    time.Duration
+	}{
+		{"the shortest", "example. 200 NS a.\nexample. 100 NS b.\nexample. 150 NS c.", "", 100 * time.Second},
+		{"MINIMUM of a denial", "", "example. 3600" + soa, 300 * time.Second},
+		{"TTL of a denial", "", "example. 60" + soa, 60 * time.Second},
+		{"denial by nobody", "", "", 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			q := question{name: dnsname.MustParse("example."), typ: typeNS, recurse: true}
+			m, err := q.parse(replies(func(m *dns.Msg) {
+				m.RecursionAvailable, m.Answer, m.Ns = true, records(t, tc.answer), records(t, tc.authority)
+			})(q.pack(7)), 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f, err := learn(&m, q.name, q.typ); err != nil || f.ttl != tc.want {
+				t.Errorf("%v, %v, want %v", f.ttl, err, tc.want)
+			}
+		})
+	}
+}
+
 // TestFindAbove: zones below the root and below zones of few labels.
 func TestFindAbove(t *testing.T) {
 	resolver := records(t, ". 60 SOA . . 1 2 3 4 5\n. 60 NS ns1.example.\n"+parentText+childText).resolves()
@@ -126,10 +195,19 @@ func TestFindWithoutSOA(t *testing.T) {
 
 // TestFindKeeps: what was found is not looked for until its TTL has run out.
 func TestFindKeeps(t *testing.T) {
+	for _, old := range []string{"ns2.example. 3600 A", "example. 3600 NS"} {
+		t.Run(old, func(t *testing.T) {
+			findKeeps(t, strings.ReplaceAll(parentText, old, strings.Replace(old, "3600", "100", 1)))
+		})
+	}
+}
+
+// findKeeps is TestFindKeeps with a TTL of 100 in the text.
+func findKeeps(t *testing.T, shortText string) {
 	ds1, _ := theDS(t)
 	synctest.Test(t, func(t *testing.T) {
 		d := append(records(t, ds1Text), records(t, parentText)...)
-		short := append(records(t, ds1Text), records(t, strings.ReplaceAll(parentText, "ns2.example. 3600", "ns2.example. 100"))...)
+		short := append(records(t, ds1Text), records(t, shortText)...)
 		var asked atomic.Int32
 		resolver := share(short)
 		n := internet{"192.0.2.1:53": d.serves(), "192.0.2.2:53": d.serves()}
@@ -156,11 +234,6 @@ func TestFindKeeps(t *testing.T) {
 		time.Sleep(time.Second)
 		ask(true, 3)
 		ask(false, 3)
-		// Names are compared without regard to letter case.
-		asked.Store(0)
-		if r, err := c.Ask(t.Context(), dnsname.MustParse("A.B.EXAMPLE."), nil); err != nil || !r.All(ds1) || asked.Load() > 0 {
-			t.Errorf("%d, %v", asked.Load(), err)
-		}
 	})
 }
 
@@ -209,6 +282,12 @@ func TestResolvers(t *testing.T) {
 	if r, err := c.Ask(t.Context(), zone, nil); err != nil || !r.All(ds1) {
 		t.Errorf("%+v, %v", r, err)
 	}
+	c.resolvers = func() ([]netip.AddrPort, error) {
+		return addresses("192.0.2.53:53", "192.0.2.53:53", "192.0.2.53:53", "192.0.2.54:53"), nil
+	}
+	if r, err := c.Ask(t.Context(), dnsname.MustParse("a.c.example."), nil); err == nil {
+		t.Errorf("a fourth resolver is asked: %+v", r)
+	}
 	sad := errors.New("cannot be read")
 	for _, tc := range []struct {
 		list []netip.AddrPort
@@ -228,8 +307,12 @@ func TestKeepBound(t *testing.T) {
 	c := NewClient(Options{})
 	now := time.Unix(1e9, 0)
 	name := func(i int) dnsname.Name { return dnsname.MustParse(fmt.Sprintf("x%d.example.", i)) }
-	for i := range maxKnown {
+	for i := range maxKnown - 1 {
 		c.keep(name(i), found{until: now.Add(time.Duration(1+i%2) * time.Minute)}, now)
+	}
+	c.keep(dnsname.MustParse("X.Example."), found{until: now.Add(2 * time.Minute)}, now)
+	if _, ok := c.recall(dnsname.MustParse("x.exAMPLE."), now); !ok {
+		t.Error("letter case counts")
 	}
 	now = now.Add(time.Minute)
 	c.keep(name(maxKnown), found{until: now.Add(time.Minute)}, now)

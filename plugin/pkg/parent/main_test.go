@@ -155,7 +155,7 @@ func (d data) answer(m *dns.Msg, authoritative bool) {
 		}
 	}
 	soa := d.above(from, dns.TypeSOA)
-	if len(soa) == 0 {
+	if len(soa) == 0 || !authoritative && typ != dns.TypeDS && !m.RecursionDesired {
 		m.Rcode = dns.RcodeRefused
 		return
 	}

@@ -140,6 +140,11 @@ func TestResolverOfOthers(t *testing.T) {
 	resolver := server.StartNamedForwarder(t, p.Addr)
 	c := NewClient(Options{Resolvers: func() ([]netip.AddrPort, error) { return []netip.AddrPort{resolver.Addr}, nil }})
 	c.port = p.Addr.Port()
+	// It says that it is running before it listens for TCP.
+	server.WaitFor(t, func() string { return "the resolver:\n" + resolver.Log() }, func() bool {
+		_, err := c.transport(t.Context(), resolver.Addr, (&question{name: zone, typ: typeDS}).pack(1))
+		return err == nil
+	})
 	r, err := c.Ask(t.Context(), zone, nil)
 	if err != nil || !r.All(ds1) || r.Parent != dnsname.MustParse("example.") || len(r.Servers) != 2 || r.TTL().Seconds() != 3600 {
 		t.Errorf("%+v, %v", r, err)

@@ -65,7 +65,6 @@ type watch struct {
 	Pending
 	due    int  // tick
 	busy   bool // in the queue, or being asked about
-	began  int  // tick
 	failed int  // times in a row
 	said   string
 }
@@ -114,7 +113,6 @@ func (w *Watcher) run(ctx context.Context) {
 		for ; running < zonesAtOnce && len(w.queue) > 0; running++ {
 			next := w.queue[0]
 			w.queue = w.queue[1:]
-			next.began = w.tick
 			zone, servers := next.Zone, next.Servers
 			go func() {
 				r, err := w.o.Client.Ask(ctx, zone, servers)
@@ -181,10 +179,10 @@ func (w *Watcher) finish(o outcome) {
 	if err == nil {
 		z.failed = 0
 	} else {
-		pause = min(1<<z.failed, max(1, int(maxInterval/w.o.Interval)))
+		pause = min(1<<z.failed, int(maxInterval/w.o.Interval))
 		z.failed = min(z.failed+1, 30)
 	}
-	z.due = z.began + pause
+	z.due = w.tick + pause
 	said := ""
 	if err != nil {
 		said = summary(&o.result, err)

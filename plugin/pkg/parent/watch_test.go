@@ -133,7 +133,12 @@ func TestWatchFailures(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		expect(t, l, "6h20m0s a.b.example. <nil>")
 		second.set(fails)
+		before := asked.Load()
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if n := asked.Load() - before; n != 2 {
+			t.Errorf("asked %d times in 10 minutes", n)
+		}
 		expect(t, l, "6h25m0s a.b.example. 192.0.2.2:53: answers SERVFAIL")
 		pending.set([]Pending{{zone, addresses("192.0.2.1:53")}}) // other servers: asked at the next look
 		time.Sleep(5 * time.Minute)
@@ -155,6 +160,51 @@ func TestWatchFind(t *testing.T) {
 		time.Sleep(4 * time.Hour)
 		expect(t, l)
 	})
+}
+
+// TestWatchOnce: a zone that is being asked about is not asked about again meanwhile.
+func TestWatchOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		n := internet{"192.0.2.1:53": func([]byte) []byte {
+			asked.Add(1)
+			time.Sleep(3 * time.Second)
+			return []byte{}
+		}}
+		l := &log{start: time.Now()}
+		w := Watch(WatchOptions{Client: n.client(), Report: l.report, Pending: func() []Pending { return []Pending{{zone, addresses("192.0.2.1:53")}} }})
+		defer w.Close()
+		time.Sleep(time.Second)
+		w.Wake()
+		time.Sleep(time.Minute)
+		expect(t, l, "3s a.b.example. 192.0.2.1:53: malformed answer")
+		if asked.Load() != 1 {
+			t.Errorf("asked %d times", asked.Load())
+		}
+	})
+}
+
+// TestWatchClose: a question under way at the end is given up, and not reported.
+func TestWatchClose(t *testing.T) {
+	for range 20 { // what is ready at once is taken in any order
+		synctest.Test(t, func(t *testing.T) {
+			n := internet{"192.0.2.1:53": records(t, parentText).serves(), "192.0.2.2:53": silent}
+			l := &log{start: time.Now()}
+			slow := func(r Report) {
+				l.report(r)
+				time.Sleep(2 * time.Second)
+			}
+			w := Watch(WatchOptions{Client: n.client(), Report: slow, Pending: func() []Pending {
+				return []Pending{{zone, addresses("192.0.2.1:53")}, {dnsname.MustParse("c.example."), addresses("192.0.2.2:53")}}
+			}})
+			time.Sleep(time.Second)
+			w.Close()
+			if took := time.Since(l.start); took != 2*time.Second {
+				t.Errorf("closed after %v", took)
+			}
+			expect(t, l, "0s a.b.example. <nil>")
+		})
+	}
 }
 
 // TestWatchMany: so many zones at a time, and a Close while they are asked about.
