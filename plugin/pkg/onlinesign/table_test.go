@@ -138,23 +138,24 @@ func TestKeysAreTold(t *testing.T) {
 	set := zone.Set{Owner: "\x03www\x07example\x00", RRset: one(rrset.TypeA, 20, "\x01\x02\x03\x04", "\x01\x02\x03\x05")}
 	other := set
 	other.Owner, other.RRset = "\x03WWW\x07example\x00", one(rrset.TypeA, 20, "\x01\x02\x03\x05", "\x01\x02\x03\x04")
+	const day = 24 * time.Hour
 	made := uint64(0)
 	for _, c := range []struct {
-		uses []signer.Use
-		days time.Duration
-		set  zone.Set
-		made uint64
+		uses     []signer.Use
+		validity time.Duration
+		set      zone.Set
+		made     uint64
 	}{
-		{inUse(k[0]), 10, set, 1},
-		{inUse(k[0]), 10, other, 0}, // order and letter case do not count
-		{inUse(k[1:]...), 10, set, 1},
-		{inUse(k[0]), 20, set, 1},
-		{inUse(k[0]), 10, set, 0},
-		{inUse(k[0]), 10, zone.Set{Owner: set.Owner, RRset: set.WithTTL(21)}, 1},
-		{inUse(k[0]), 10, zone.Set{Owner: "\x04www2\x07example\x00", RRset: set.RRset}, 1},
-		{inUse(k[0]), 10, zone.Set{Owner: set.Owner, RRset: one(rrset.TypeA, 20, "\x01\x02\x03\x04")}, 1},
+		{inUse(k[0]), 10 * day, set, 1},
+		{inUse(k[0]), 10 * day, other, 0}, // order and letter case do not count
+		{inUse(k[1:]...), 10 * day, set, 1},
+		{inUse(k[0]), 20 * day, set, 1},
+		{inUse(k[0]), 10 * day, set, 0},
+		{inUse(k[0]), 10 * day, zone.Set{Owner: set.Owner, RRset: set.WithTTL(21)}, 1},
+		{inUse(k[0]), 10 * day, zone.Set{Owner: "\x04www2\x07example\x00", RRset: set.RRset}, 1},
+		{inUse(k[0]), 10 * day, zone.Set{Owner: set.Owner, RRset: one(rrset.TypeA, 20, "\x01\x02\x03\x04")}, 1},
 	} {
-		s, err := onlinesign.New(origin, signer.Policy{Validity: c.days * 24 * time.Hour}, c.uses, table)
+		s, err := onlinesign.New(origin, signer.Policy{Validity: c.validity}, c.uses, table)
 		if err != nil {
 			t.Fatal(err)
 		}
