@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -142,7 +143,7 @@ func BenchmarkLoad(b *testing.B) {
 	path := delegations(b, many)
 	b.ReportAllocs()
 	for b.Loop() {
-		res, err := Load(path, origin, Options{})
+		res, err := Load(path, origin, Options{}, time.Time{})
 		if err != nil || res.Snapshot.Records() != 3*many+3 || len(res.Warnings) > 0 {
 			b.Fatal(err, res.Warnings)
 		}
@@ -171,7 +172,7 @@ func TestDelegations(t *testing.T) {
 	}); err != nil || i != len(theirs) {
 		t.Error(i, len(theirs), err)
 	}
-	res, err := Load(path, dnsname.MustParse("Example.ORG."), Options{Strict: true})
+	res, err := Load(path, dnsname.MustParse("Example.ORG."), Options{Strict: true}, time.Time{})
 	if err != nil || res.Snapshot.Records() != len(theirs) {
 		t.Error(err)
 	}
