@@ -176,7 +176,8 @@ func (c *signedChecker) link(n node) {
 		return
 	}
 	set, _ := n.set(rrset.TypeNSEC)
-	if next := rrset.Name(set.Type, set.First()); next.IsBelow(c.origin) {
+	_, end, _ := rrset.Names(set.Type, set.First())
+	if next := dnsname.Name(set.First()[:end]); next.IsBelow(c.origin) {
 		c.before = n
 		c.next, _ = dnsname.AppendKey(c.room[:0], next, len(c.origin), nil)
 	} else {
@@ -292,7 +293,7 @@ func (c *signedChecker) judge(set *Set, sig *rrset.Signature, labels int) fault 
 		return faultKey
 	case set.Type == rrset.TypeDNSKEY && !sep && bytes.IndexByte(c.seps, sig.Algorithm) >= 0:
 		return faultNoSEP
-	case int(sig.Labels) != labels || sig.TTL != set.TTL || !sig.Signer.Equal(c.origin):
+	case int(sig.Labels) != labels || sig.TTL != set.TTL || sig.Signer != c.origin && !sig.Signer.Equal(c.origin):
 		return faultMisfit
 	case int32(sig.Expiration-now) < 0: // serial arithmetic: RFC 4034 §3.1.5
 		return faultExpired
