@@ -34,8 +34,8 @@ func verify(s *zone.Snapshot) (problems []zone.Problem) {
 	for _, set := range []zone.Set{s.SOA(), dnskey} {
 		records := rrset.AppendRRs(nil, origin.String(), set.RRset)
 		sigs := rrset.AppendRRs(nil, origin.String(), set.Sigs)
-		var wrong [256][]string // signatures by algorithm
-		var holds [256]bool
+		var wrong []string
+		holds := map[signedBy]bool{}
 		for off, i := 0, 0; i < len(sigs); i++ {
 			var r string
 			r, off = set.Sigs.Next(off)
@@ -45,16 +45,13 @@ func verify(s *zone.Snapshot) (problems []zone.Problem) {
 			}
 			switch good, known := verifies(sig, keys, records, &left); {
 			case good:
-				holds[sig.Algorithm] = true
+				holds[signedBy{sig.Algorithm, sig.KeyTag}] = true
 			case known:
-				wrong[sig.Algorithm] = append(wrong[sig.Algorithm], r)
+				wrong = append(wrong, r)
 			}
 		}
-		for alg, list := range wrong {
-			if holds[alg] {
-				continue // what stands beside one that holds does no harm
-			}
-			for _, r := range list {
+		for _, r := range wrong {
+			if sig, _ := rrset.ParseSignature(r); !holds[signedBy{sig.Algorithm, sig.Tag}] {
 				problems = append(problems, zone.Problem{
 					Rule: RuleSigWrong, Owner: origin, Type: rrset.TypeRRSIG, RDATA: r, Detail: rrset.TypeString(set.Type),
 				})
@@ -62,6 +59,13 @@ func verify(s *zone.Snapshot) (problems []zone.Problem) {
 		}
 	}
 	return problems
+}
+
+// signedBy is the key of a signature: what stands beside one of the same key that
+// holds does no harm.
+type signedBy struct {
+	alg uint8
+	tag uint16
 }
 
 // verifies tells whether a signature is one of a key over the records; known is false
