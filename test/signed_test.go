@@ -66,6 +66,9 @@ func testStrictSigned(t *testing.T, start starter) {
 		put(t, warn, c.text)
 		waitFor(t, c.name+": the warning in the log", func() bool { return strings.Contains(loose.Log(), c.finding) })
 	}
+	if n := serialOf(loose, "nsec.example."); n != 2026010102 {
+		t.Errorf("with warnings: serial %d", n)
+	}
 	if n := metricOf(t, metrics, "coredns_authority_load_errors_total"); n != 3 {
 		t.Errorf("%v load errors", n)
 	}
