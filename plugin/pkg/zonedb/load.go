@@ -103,7 +103,7 @@ func (z *Zone) load(spec Spec, there bool) (large bool) {
 	before := take(spec.Path, start)
 	known := again(z.loaded)
 	z.db.slots <- struct{}{}
-	res, err := zonefile.Load(spec.Path, spec.Origin, spec.Options)
+	res, err := zonefile.Load(spec.Path, spec.Origin, spec.Options, start)
 	<-z.db.slots
 	if now := take(spec.Path, start); now.Missing && there && z.current.Load() != nil {
 		z.waiting.over([]stamp{now}, z.db.settle) // it went while it was to be read
