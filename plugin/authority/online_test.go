@@ -118,8 +118,11 @@ func online(t testing.TB, h *Authority, origin string, k *dnssec.Key) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	(*h.zones.Load())[n].signOnline(s)
+	signOnline((*h.zones.Load())[n], s)
 }
+
+// signOnline has the answers of a zone signed, or not if s is nil.
+func signOnline(z *served, s *onlinesign.Signer) { z.signs = func() *onlinesign.Signer { return s } }
 
 // co sets DO and CO.
 func co(m *dns.Msg) {
@@ -411,7 +414,7 @@ func TestOnlineIsSwitched(t *testing.T) {
 	req := query("www.example.org.", dns.TypeA, do)
 	q := questions(t, req)[0]
 	r := h.Responder(nil, wire.Shape{})
-	z.signOnline(nil)
+	signOnline(z, nil)
 	if m, _ := (client{}).ask(t, h, req); len(m.Answer) != 1 {
 		t.Errorf("%s", m)
 	}
@@ -420,7 +423,7 @@ func TestOnlineIsSwitched(t *testing.T) {
 	if !r.Takes(&q) {
 		t.Fatal("not taken")
 	}
-	z.signOnline(s)
+	signOnline(z, s)
 	got, _ := r.Append(nil, &q, nil)
 	m := new(dns.Msg)
 	if err := m.Unpack(got); err != nil {

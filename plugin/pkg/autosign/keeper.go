@@ -11,6 +11,7 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/kasp"
+	"github.com/trustdns/trustdns/plugin/pkg/onlinesign"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/signer"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -52,8 +53,10 @@ type Keeper struct {
 
 	next step
 
-	durable atomic.Pointer[kasp.Ring] // the same as ring
-	expires atomic.Int64              // when the first signature does, in seconds since 1970; 0: there is none
+	online  atomic.Pointer[onlinesign.Signer] // of the version in service, and of the next
+	ending  bool                              // online is for versions before the one in service
+	durable atomic.Pointer[kasp.Ring]         // the same as ring
+	expires atomic.Int64                      // when the first signature does, in seconds since 1970; 0: there is none
 }
 
 // step is what is prepared for a commit.
@@ -137,6 +140,22 @@ func (k *Keeper) Status(now time.Time) Status {
 	return status
 }
 
+// Online gives what signs the answers of the zone as they are made; nil if its records
+// have signatures, or are to have none. It is there before the first version that needs
+// it is in service, and a while longer than the last.
+func (k *Keeper) Online() *onlinesign.Signer { return k.online.Load() }
+
+// signAnswers has the answers of the zone signed with the keys of a ring.
+func (k *Keeper) signAnswers(r *kasp.Ring) error {
+	p := k.settings.signatures()
+	p.NSEC3, p.OptOut = false, false // which is how the next version is signed
+	s, err := onlinesign.New(k.origin, p, r.Uses(), onlinesign.Process())
+	if err == nil {
+		k.online.Store(s)
+	}
+	return err
+}
+
 // tell has Status see what is durable: the ring and s.
 func (k *Keeper) tell(s *zone.Snapshot, now time.Time) {
 	k.durable.Store(k.ring)
@@ -164,7 +183,16 @@ func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
 			}
 		}
 	}
+	if k.signer != nil && k.known && k.online.Load() == nil && !signed(s) {
+		_ = k.signAnswers(k.ring) // the keys have been accepted by another
+	}
 	k.tell(s, now)
+}
+
+// signed tells whether the records of a zone have signatures.
+func signed(s *zone.Snapshot) bool {
+	soa := s.SOA()
+	return !soa.Sigs.IsEmpty()
 }
 
 // Start implements zonedb.Signer.
@@ -318,6 +346,14 @@ func (k *Keeper) Sign(t *zone.Txn, since zone.Savepoint) (signatures int, err er
 		return 0, signer.Strip(t)
 	}
 	if k.settings.Online {
+		if r := n.ring; r != nil || k.online.Load() == nil {
+			if r == nil {
+				r = k.ring
+			}
+			if err := k.signAnswers(r); err != nil {
+				return 0, err
+			}
+		}
 		return 0, with.Publish(t, since)
 	}
 	if !k.known {
@@ -342,6 +378,12 @@ func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
 		k.known, k.early, k.signed = true, false, n.now.Unix()
 		if len(n.due) > 0 {
 			k.rested = n.now
+		}
+		if !k.settings.Online || k.signer == nil { // who has the version before may still answer
+			if k.ending {
+				k.online.Store(nil)
+			}
+			k.ending = true
 		}
 	}
 	if anew {

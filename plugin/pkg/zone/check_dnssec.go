@@ -55,10 +55,10 @@ func (s *Snapshot) CheckSignatures(now time.Time) []Problem {
 			c.add(RuleNoKey, apex, rrset.TypeSOA, "", "")
 		}
 		return c.problems
-	case !signed && !s.signed():
+	case !signed && !s.Signed():
 		c.add(RuleNotSigned, apex, rrset.TypeDNSKEY, "", "")
 		return c.problems
-	case !s.signed():
+	case !s.Signed():
 		c.add(RuleNoDenial, apex, rrset.TypeSOA, "", "")
 	}
 	c.checkNames()
