@@ -303,8 +303,8 @@ func (c *signedChecker) judge(set *Set, sig *rrset.Signature, labels int) fault 
 	return faultless
 }
 
-// report adds the finding for an RRset that has no good signature of an algorithm.
-// The RRSIG is the best there is, if there is any.
+// report adds the finding for an RRset whose best signature of an algorithm, rdata, has
+// that fault.
 func (c *signedChecker) report(n node, set *Set, labels int, alg byte, f fault, rdata string) {
 	sig, _ := rrset.ParseSignature(rdata)
 	typ := rrset.TypeString(set.Type)
@@ -313,10 +313,13 @@ func (c *signedChecker) report(n node, set *Set, labels int, alg byte, f fault, 
 		when := now + int64(int32(seconds-uint32(now)))
 		return fmt.Sprintf("%s, %s", typ, time.Unix(when, 0).UTC().Format(time.RFC3339))
 	}
-	rule, detail := RuleNoSig, fmt.Sprintf("%s, algorithm %d", typ, alg)
+	var rule Rule
+	var detail string
 	switch f {
+	case faultless:
+		return
 	case faultMissing:
-		c.add(rule, n, set.Type, "", detail)
+		c.add(RuleNoSig, n, set.Type, "", fmt.Sprintf("%s, algorithm %d", typ, alg))
 		return
 	case faultKey:
 		rule, detail = RuleSigKey, fmt.Sprintf("%s, algorithm %d, key tag %d", typ, alg, sig.Tag)
