@@ -232,6 +232,9 @@ func (s *step) wait() {
 		if k.data.state == Rumored || k.data.state == Unretentive {
 			k.data.ttl = max(k.data.ttl, s.maxTTL.ttl)
 		}
+		if k.ds.state == Rumored || k.ds.state == Unretentive {
+			k.cdsTTL = max(k.cdsTTL, s.keyTTL.ttl)
+		}
 		d := s.dues(k, s.times)
 		past := func(due int64) bool { return due != 0 && due <= s.now }
 		if past(d.dnskey) {
@@ -246,7 +249,7 @@ func (s *step) wait() {
 		}
 		if past(d.ds) && k.told != 0 {
 			ttl := k.ds.ttl
-			k.ds, k.told, k.again = settled(k.ds.state, s.at), 0, false
+			k.ds, k.told, k.cdsTTL, k.again = settled(k.ds.state, s.at), 0, 0, false
 			k.ds.ttl = ttl
 		}
 	}
@@ -489,8 +492,12 @@ func (s *step) add(alg signer.Algorithm, sep bool) error {
 
 // publish puts the DNSKEY record of a key into the zone.
 func (s *step) publish(k *key) {
-	if k.dnskey.state == Hidden {
-		k.dnskey = record{state: Rumored, since: s.at}
+	if k.dnskey.state != Hidden {
+		return
+	}
+	k.dnskey = record{state: Rumored, since: s.at}
+	if !s.any(func(o *key) bool { return o.dnskey.state == Omnipresent }) {
+		k.dnskey.ttl = s.maxTTL.ttl // that of the answer that there are none
 	}
 }
 
@@ -541,15 +548,12 @@ func (s *step) introduce() {
 	case !s.any((*key).published): // nobody expects signatures
 		s.publish(sep)
 		s.publish(data)
-		sep.dnskey.ttl, data.dnskey.ttl = s.maxTTL.ttl, s.maxTTL.ttl // that of there being none
 		if !data.signing() {
 			s.start(data)
 		}
 	case !data.signing():
 		s.start(data)
-	case data.data.state == Omnipresent && !s.any(func(k *key) bool {
-		return k.Algorithm() == s.alg && k.id() != data.id() && k.data.state != Hidden
-	}):
+	case data.data.state == Omnipresent: // and no other key of the algorithm has signatures
 		s.publish(sep)
 		s.publish(data)
 	}
@@ -594,7 +598,7 @@ func (s *step) submit() {
 		return
 	}
 	if !sep.asked() {
-		sep.ds.state, sep.ds.since, sep.told, sep.again = Rumored, s.at, 0, sep.ds.state == Unretentive
+		sep.ds.state, sep.ds.since, sep.told, sep.cdsTTL, sep.again = Rumored, s.at, 0, 0, sep.ds.state == Unretentive
 		if sep.began == 0 {
 			sep.began = s.at
 		}
