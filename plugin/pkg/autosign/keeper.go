@@ -203,7 +203,7 @@ func (k *Keeper) Start() { k.next = step{} }
 func (k *Keeper) Prepare(s *zone.Snapshot, now time.Time) (p zonedb.Prepared, err error) {
 	n := &k.next
 	n.now = now
-	if err := k.stepKeys(&p, now); err != nil {
+	if err := k.stepKeys(&p, now, s == nil); err != nil {
 		return p, err
 	}
 	switch with := k.using(); {
@@ -253,7 +253,7 @@ func marked(v zone.View) bool {
 }
 
 // stepKeys does what is to be done about keys, in a ring of its own.
-func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time) error {
+func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time, isNew bool) error {
 	n := &k.next
 	asked := n.ring != nil
 	if due, ok := k.nextStep(now); !asked && (!ok || due.After(now)) {
@@ -262,7 +262,7 @@ func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time) error {
 	if !asked {
 		n.ring = k.ring.Clone()
 	}
-	facts := kasp.Facts{MaxTTL: k.maxTTL}
+	facts := kasp.Facts{MaxTTL: k.maxTTL, New: isNew}
 	if !k.stepped.IsZero() {
 		facts.Elapsed = time.Since(k.stepped)
 	}

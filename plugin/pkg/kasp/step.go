@@ -18,6 +18,10 @@ type Facts struct {
 	// of, by a clock that is never set; 0: unknown, as at the first Step after Parse, and only
 	// then.
 	Elapsed time.Duration
+	// New is for the first keys of a zone that nobody has served so far: no cache has
+	// anything of it, and the parent is asked for the DS at once. A parent that has not had
+	// one decides by rules of its own when to believe that (RFC 8078 §3).
+	New bool
 }
 
 // Plan is what follows from a Step.
@@ -59,7 +63,7 @@ const (
 func (r *Ring) Step(now time.Time, f Facts) (Plan, error) {
 	n := r.Clone()
 	plan := Plan{Jump: n.passed(now.Unix(), f.Elapsed)}
-	s := step{Ring: n, times: n.policy.times(), now: now.Unix(), at: now.Unix()}
+	s := step{Ring: n, times: n.policy.times(), now: now.Unix(), at: now.Unix(), isNew: f.New && len(n.keys) == 0}
 	if now.Nanosecond() > 0 {
 		s.at++
 	}
@@ -179,6 +183,7 @@ type step struct {
 	now   int64 // no later than it is
 	at    int64 // no earlier than it is: when what is done is done
 	sweep bool
+	isNew bool // what is introduced is in all caches that have anything
 }
 
 // round does what can be done, and tells whether there may be more.
@@ -490,13 +495,21 @@ func (s *step) add(alg signer.Algorithm, sep bool) error {
 	return fmt.Errorf("%s: new %s: %d keys have tags that others have", s.zone, role, tries)
 }
 
+// appears gives the state of what is put into the zone.
+func (s *step) appears() State {
+	if s.isNew {
+		return Omnipresent
+	}
+	return Rumored
+}
+
 // publish puts the DNSKEY record of a key into the zone.
 func (s *step) publish(k *key) {
 	if k.dnskey.state != Hidden {
 		return
 	}
-	k.dnskey = record{state: Rumored, since: s.at}
-	if !s.any(func(o *key) bool { return o.dnskey.state == Omnipresent }) {
+	k.dnskey = record{state: s.appears(), since: s.at}
+	if !s.isNew && !s.any(func(o *key) bool { return o.dnskey.state == Omnipresent }) {
 		k.dnskey.ttl = s.maxTTL.ttl // that of the answer that there are none
 	}
 }
@@ -510,7 +523,7 @@ func (s *step) start(k *key) {
 			o.over = o.over || !o.sep() && !k.sep()
 		}
 	}
-	k.data, k.swept, k.covered = record{state: Rumored, since: s.at}, 0, covered
+	k.data, k.swept, k.covered = record{state: s.appears(), since: s.at}, 0, covered && !s.isNew
 	if !k.sep() && k.began == 0 {
 		k.began = s.at
 	}
