@@ -289,6 +289,12 @@ func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time, isNew bool) error {
 	for _, e := range plan.Events {
 		p.Events = append(p.Events, told(e))
 	}
+	before := k.ring.Parents(now)
+	for _, w := range n.ring.Parents(now) {
+		if !slices.Contains(before, w) {
+			p.Events = append(p.Events, wanted(w))
+		}
+	}
 	if plan.Jump != 0 {
 		p.Err = fmt.Errorf("%w: by %s", ErrClock, plan.Jump)
 	}
@@ -306,6 +312,16 @@ func told(e kasp.Event) string {
 	default:
 		return fmt.Sprintf("%s %s: %s, was %s", e.Role, e.Key, e.To, e.From)
 	}
+}
+
+// wanted tells what the parent is to do.
+func wanted(w kasp.Parent) string {
+	const digest = 4 // behind key tag (2), algorithm and type of the digest
+	ds := fmt.Sprintf("DS %d %d %d %X", w.Key.Tag, w.Key.Algorithm, w.DS[digest-1], w.DS[digest:])
+	if w.Appear {
+		return "the parent is to have " + ds
+	}
+	return "the parent is to remove " + ds
 }
 
 // nextStep gives when there is something to be done about keys.
