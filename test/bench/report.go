@@ -359,7 +359,7 @@ func (r *report) signedFirst() string {
 	fmt.Fprintf(&b, "\n### First signing, seconds\n\nFrom the start of the process, with a zone of %d names that has no signatures and no keys, to the first answer that has the SOA record with a right signature, on one core: the median of the starts, with CPU time of the server in parentheses. ", x.names)
 	fmt.Fprintf(&b, "Of %d names that exist and as many that do not the answers are then checked, too; where those were not signed yet, the time is that until they were. ", signedSample)
 	b.WriteString("What is signed is durable as an update is: the servers have the settings of the part about updates of signed zones. ")
-	b.WriteString("`named` signs in the background, here in steps of 1,000 signatures (`sig-signing-signatures`) and not of 10, with which it takes some minutes, and is started once.\n\n")
+	b.WriteString("`named` signs in the background, here in steps of 1,000 signatures (`sig-signing-signatures`) and not of 10, with which it takes several times as long, and is started once.\n\n")
 	t := table{{"server", "seconds", "starts"}}
 	for _, res := range x.results {
 		took := withCPU(median(res.took), median(res.cpu), 2)

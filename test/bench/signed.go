@@ -146,8 +146,8 @@ func (f *firstSigned) seconds() float64 { return median(f.took).Seconds() }
 // record, before a zone counts as signed.
 const signedSample = 200
 
-// namedSteps has named sign a zone in larger steps than it does by default, which are
-// of 10 signatures: so it takes it minutes.
+// namedSteps has named sign a zone in larger steps than it does by default: in steps of
+// 10 signatures it takes several times as long.
 const namedSteps = "\tsig-signing-signatures 1000;\n\tsig-signing-nodes 10000;\n"
 
 // signFirst measures how long servers take to sign a zone, in turn; named once.

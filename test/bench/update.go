@@ -43,7 +43,16 @@ const (
 // updateSet is what was measured of updates in one zone.
 type updateSet struct {
 	names   int
+	signed  bool       // by the servers
 	results []*updated // in the order of the servers
+}
+
+// String names the zone.
+func (s *updateSet) String() string {
+	if s.signed {
+		return fmt.Sprintf("%d names, signed", s.names)
+	}
+	return fmt.Sprintf("%d names", s.names)
 }
 
 // updated is what was measured of one server.
@@ -134,7 +143,7 @@ func (m *meter) updateSet(t *testing.T, s subject, path string, servers []candid
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := &updateSet{names: snap.Names()}
+	set := &updateSet{names: snap.Names(), signed: signed}
 	base := snap.Records()
 	var live []*running
 	for _, c := range servers {
@@ -182,13 +191,13 @@ func (m *meter) updateSet(t *testing.T, s subject, path string, servers []candid
 	for k, r := range live {
 		u := set.results[k]
 		if r.name == ours && *profileFlag != "" {
-			m.profile(t, r, u, t.Name())
+			m.profile(t, r, u, set)
 		}
 		if u.records, err = verifyZone(r.Addr, s.origin, base, u.writers, &benchKey, u.validator); err != nil {
-			t.Errorf("%s: %s: %v", t.Name(), r.name, err)
+			t.Errorf("%s: %s: %v", set, r.name, err)
 		}
-		progress("%s: %s makes %.0f updates/s for one client and %.0f for %d, at %.0f µs each; query p99 is %.2f times that without", t.Name(), r.name,
-			median(u.clients[alone].rates), median(u.clients[many].rates), clientsAtOnce[many], median(u.clients[many].costs), u.ratio())
+		progress("%s: %s makes %.0f updates/s for one client and %.0f for %d, at %.0f µs each; query p99 is %s times that without", set, r.name,
+			median(u.clients[alone].rates), median(u.clients[many].rates), clientsAtOnce[many], median(u.clients[many].costs), number(u.ratio(), 2))
 	}
 	return set
 }
@@ -379,7 +388,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 const profileTime = 5 * time.Second
 
 // profile writes CPU profiles of our server for each number of clients.
-func (m *meter) profile(t *testing.T, r *running, u *updated, name string) {
+func (m *meter) profile(t *testing.T, r *running, u *updated, set *updateSet) {
 	for _, clients := range clientsAtOnce {
 		rest(pause)
 		stop, done := make(chan struct{}), make(chan error, 1)
@@ -392,7 +401,11 @@ func (m *meter) profile(t *testing.T, r *running, u *updated, name string) {
 		if err := errors.Join(err, <-done); err != nil {
 			t.Fatalf("profile of %s: %v", r.name, err)
 		}
-		path := filepath.Join(*profileFlag, fmt.Sprintf("update-%s-%d.pprof", strings.ReplaceAll(filepath.Base(name), "_", "-"), clients))
+		kind := ""
+		if set.signed {
+			kind = "signed-"
+		}
+		path := filepath.Join(*profileFlag, fmt.Sprintf("update-%s%d-%d.pprof", kind, set.names, clients))
 		if err := os.WriteFile(path, body, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -410,7 +423,7 @@ func profileAddress(metricsAt string) string {
 // startUpdated starts a server as primary of a zone that who has its key may change
 // and fetch, with a copy of the file. What it writes goes to a file. With signed it
 // signs the zone, with one key for ECDSA P-256 and with NSEC; named begins with a
-// signed one, for to sign it itself takes it minutes (see firstSigning).
+// signed one, for it signs in the background, in small steps (see namedSteps).
 func startUpdated(t testing.TB, u *updated, z server.Zone, signed bool) *server.Server {
 	t.Helper()
 	dir := t.TempDir()

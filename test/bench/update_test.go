@@ -50,13 +50,13 @@ func measuredUpdates() *report {
 			}},
 		},
 		signed: []*updateSet{
-			{names: 1004, results: []*updated{
+			{names: 1004, signed: true, results: []*updated{
 				{server: ours, clients: [2]updates{{rates: []float64{1900}}, {rates: []float64{6000}, waits: []time.Duration{0, 0, time.Second}}}},
 				{server: "knotd", clients: [2]updates{{rates: []float64{60}}, {rates: []float64{9000}}}},
 				{server: "named", clients: [2]updates{{rates: []float64{800}}, {rates: []float64{1400}}}},
 				{server: inlined, clients: [2]updates{{rates: []float64{700}}, {rates: []float64{1600}, costs: []float64{500}, batch: []float64{1.5}, waits: []time.Duration{30 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond}}}},
 			}},
-			{names: 100_004, results: []*updated{
+			{names: 100_004, signed: true, results: []*updated{
 				{server: ours, clients: [2]updates{{}, {rates: []float64{6000}}}},
 				{server: "named", clients: [2]updates{{}, {rates: []float64{1400}}}},
 				{server: inlined, clients: [2]updates{{}, {rates: []float64{1300}}}},

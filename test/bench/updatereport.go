@@ -58,7 +58,7 @@ func (r *report) updateTargets() (list []target) {
 	}
 	for _, s := range r.signed {
 		name, rate := s.fastest(many)
-		list = append(list, target{fmt.Sprintf("%d clients, %d names, signed", clientsAtOnce[many], s.names), s.find(ours).clients[many].rate(), rate, "updates/s", name, 4, atLeast})
+		list = append(list, target{fmt.Sprintf("%d clients, %s", clientsAtOnce[many], s), s.find(ours).clients[many].rate(), rate, "updates/s", name, 4, atLeast})
 	}
 	if len(r.updates) < 2 {
 		return list

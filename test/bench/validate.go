@@ -24,7 +24,7 @@ type validator struct {
 // How often a validator asks for what is not there yet, and for how long.
 const (
 	lookPause       = 5 * time.Millisecond
-	signingPatience = 3 * time.Minute
+	signingPatience = 2 * time.Minute
 )
 
 func newValidator(at netip.AddrPort, origin string) *validator {
