@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) {
 	golog.SetOutput(io.Discard)
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent()) // package server has a thread that starts programs
 }
 
 // orgZone is the zone of most tests: example.org.

@@ -14,6 +14,7 @@ import (
 	"github.com/coredns/coredns/core/dnsserver"
 	"github.com/coredns/coredns/plugin"
 
+	"github.com/trustdns/trustdns/plugin/pkg/autosign"
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/feed"
 	"github.com/trustdns/trustdns/plugin/pkg/onlinesign"
@@ -59,26 +60,29 @@ type served struct {
 	spec   zonedb.Spec
 	zone   *zonedb.Zone // set before the first query
 
-	signs   atomic.Pointer[onlinesign.Signer]
+	signs   func() *onlinesign.Signer                        // as it is now, or nil; set with zone
 	answers [countedListeners]atomic.Pointer[answerCounters] // by index of the listener
 }
 
 func newServed(spec zonedb.Spec, d *directive) *served {
-	return &served{directive: d, origin: spec.Origin.String(), spec: spec}
+	z := &served{directive: d, origin: spec.Origin.String(), spec: spec}
+	z.signs = func() *onlinesign.Signer {
+		if k, ok := z.zone.Signer().(*autosign.Keeper); ok {
+			return k.Online()
+		}
+		return nil
+	}
+	return z
 }
 
 // online gives what signs the answers of the zone as they are made, or nil if nothing
 // does. Ask for it when the version of the zone is pinned.
-func (z *served) online() *onlinesign.Signer { return z.signs.Load() }
-
-// signOnline has the answers of the zone signed as they are made, or not if s is nil. It
-// comes before the first version that has no signatures of its own, and its end after
-// the last.
-func (z *served) signOnline(s *onlinesign.Signer) {
-	if s != nil {
+func (z *served) online() *onlinesign.Signer {
+	s := z.signs()
+	if s != nil && !anyOnline.Load() {
 		anyOnline.Store(true)
 	}
-	z.signs.Store(s)
+	return s
 }
 
 // anyOnline tells whether the answers of any zone are signed as they are made, or were.

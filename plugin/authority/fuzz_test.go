@@ -21,6 +21,7 @@ func FuzzServeDNS(f *testing.F) {
 		query("out.example.org.", dns.TypeAAAA, edns(1232, subnet(1, 24, 0, "198.51.100.0"))),
 		query("deep.example.org.", dns.TypeDS, edns(4096, &dns.EDNS0_NSID{Code: dns.EDNS0NSID}, &dns.EDNS0_ZONEVERSION{Code: dns.EDNS0ZONEVERSION})),
 		query("a\\000b.w.example.org.", dns.TypeTXT),
+		query("nope.example.org.", dns.TypeA, co),
 		query("example.org.", dns.TypeSOA, opcode(dns.OpcodeNotify)),
 		query("example.org.", dns.TypeSOA, opcode(dns.OpcodeUpdate)),
 		query("other.com.", dns.TypeNXNAME, class(dns.ClassANY), edns(1232), edns(1232)),

@@ -42,6 +42,7 @@ func (b *block) start() {
 		i.StorageMu.Unlock()
 		if !left {
 			i.OnRestartFailed = append(i.OnRestartFailed, func() error {
+				endHandover()
 				closeFailed()
 				return nil
 			})

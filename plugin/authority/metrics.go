@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/trustdns/trustdns/plugin/pkg/autosign"
+	"github.com/trustdns/trustdns/plugin/pkg/onlinesign"
 	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
 
@@ -112,7 +113,39 @@ var (
 		"Keys of zones that are signed here, by role and state.", []string{"zone", "role", "state"}, nil)
 )
 
-func init() { prometheus.MustRegister(zonesCollector{zonedb.Process}) }
+// The metrics of answers that are signed as they are made.
+var (
+	signedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "signed_total"),
+		"RRsets that were signed for answers as they were made.", nil, nil)
+	signaturesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "signatures"),
+		"RRsets whose signatures are kept for further answers.", nil, nil)
+	signatureBytesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "signatures_bytes"),
+		"Octets that they take.", nil, nil)
+)
+
+func init() { prometheus.MustRegister(zonesCollector{zonedb.Process}, signaturesCollector{}) }
+
+// signaturesCollector implements prometheus.Collector for the signatures of the process.
+// It has nothing to tell as long as no answers are signed.
+type signaturesCollector struct{}
+
+// Describe implements prometheus.Collector.
+func (signaturesCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- signedDesc
+	ch <- signaturesDesc
+	ch <- signatureBytesDesc
+}
+
+// Collect implements prometheus.Collector.
+func (signaturesCollector) Collect(ch chan<- prometheus.Metric) {
+	if !anyOnline.Load() {
+		return
+	}
+	s := onlinesign.Process().Stats()
+	ch <- prometheus.MustNewConstMetric(signedDesc, prometheus.CounterValue, float64(s.Made))
+	ch <- prometheus.MustNewConstMetric(signaturesDesc, prometheus.GaugeValue, float64(s.Entries))
+	ch <- prometheus.MustNewConstMetric(signatureBytesDesc, prometheus.GaugeValue, float64(s.Octets))
+}
 
 // zonesCollector implements prometheus.Collector for the zones of a registry.
 type zonesCollector struct{ db *zonedb.DB }

@@ -42,6 +42,7 @@ func FuzzResponder(f *testing.F) {
 		query("out.example.org.", dns.TypeAAAA, edns(1232, subnet(1, 20, 0, "198.51.255.0"))),
 		query("deep.example.org.", dns.TypeDS, edns(4096, &dns.EDNS0_NSID{Code: dns.EDNS0NSID})),
 		query("a\\000b.w.example.org.", dns.TypeTXT),
+		query("nope.example.org.", dns.TypeA, co),
 		query("example.com.", dns.TypeDS),
 		query("www.example.com.", dns.TypeA, edns(4096, subnet(1, 20, 0, "198.51.255.0"))),
 	} {

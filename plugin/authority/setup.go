@@ -47,9 +47,11 @@ func setup(c *caddy.Controller) error {
 		if err := b.open(zonedb.Process); err != nil {
 			return plugin.Error(name, err)
 		}
+		beginHandover()
 		return nil
 	})
 	c.OnShutdown(func() error {
+		endHandover()
 		b.close()
 		return nil
 	})

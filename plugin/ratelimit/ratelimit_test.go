@@ -179,6 +179,8 @@ func zone(ctx context.Context, w dns.ResponseWriter, r *dns.Msg) (int, error) {
 		return dns.RcodeRefused, errors.New("refused as asked")
 	case strings.HasPrefix(label, "servfail"):
 		m.Rcode = dns.RcodeServerFailure
+	case strings.HasPrefix(label, "compact"): // RFC 9824 §3.1
+		m.Ns = append(m.Ns, soa, test.NSEC(q.Name+" 60 IN NSEC \\000."+q.Name+" RRSIG NSEC NXNAME"))
 	case strings.HasPrefix(label, "bare"):
 		m.Rcode = dns.RcodeNameError
 	default:
@@ -204,6 +206,7 @@ func TestClasses(t *testing.T) {
 		{"R3: two names", func(i int) string { return []string{"www.example.org.", "other.example.org."}[i%2] }, dns.TypeTXT, "[answer:10]"},
 		{"R4: random names", random("example.org."), dns.TypeTXT, "[drop:2 nxdomain:5 truncate:3]"},
 		{"R4: random names without SOA", func(i int) string { return fmt.Sprintf("bare%d.example.org.", i) }, dns.TypeTXT, "[drop:2 nxdomain:5 truncate:3]"},
+		{"R4: random names that a compact proof denies", func(i int) string { return fmt.Sprintf("compact%d.example.org.", i) }, dns.TypeTXT, "[answer:5 drop:2 truncate:3]"},
 		{"R5: random names of a wildcard", random("wild.example.org."), dns.TypeTXT, "[answer:5 drop:2 truncate:3]"},
 		{"random names of a wildcard without the type", random("wild.example.org."), dns.TypeA, "[answer:5 drop:2 truncate:3]"},
 		{"R6: random names below a cut", random("cut.example.org."), dns.TypeA, "[answer:5 drop:2 truncate:3]"},

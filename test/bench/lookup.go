@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -24,7 +25,7 @@ type lookups struct {
 
 // loadZone reads the zone of a subject into this process.
 func loadZone(s subject, path string) (*zone.Snapshot, error) {
-	res, err := zonefile.Load(path, dnsname.MustParse(s.origin), zonefile.Options{})
+	res, err := zonefile.Load(path, dnsname.MustParse(s.origin), zonefile.Options{}, time.Time{})
 	return res.Snapshot, err
 }
 

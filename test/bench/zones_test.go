@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -23,7 +24,7 @@ func loaded(t *testing.T, s subject) *zone.Snapshot {
 	if err := s.file(path); err != nil {
 		t.Fatal(err)
 	}
-	res, err := zonefile.Load(path, dnsname.MustParse(s.origin), zonefile.Options{Strict: s.name != "publicsuffix"})
+	res, err := zonefile.Load(path, dnsname.MustParse(s.origin), zonefile.Options{Strict: s.name != "publicsuffix"}, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

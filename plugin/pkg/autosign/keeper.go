@@ -11,6 +11,7 @@ import (
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/kasp"
+	"github.com/trustdns/trustdns/plugin/pkg/onlinesign"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/signer"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -52,8 +53,10 @@ type Keeper struct {
 
 	next step
 
-	durable atomic.Pointer[kasp.Ring] // the same as ring
-	expires atomic.Int64              // when the first signature does, in seconds since 1970; 0: there is none
+	online  atomic.Pointer[onlinesign.Signer] // of the version in service, and of the next
+	ending  bool                              // online is for versions before the one in service
+	durable atomic.Pointer[kasp.Ring]         // the same as ring
+	expires atomic.Int64                      // when the first signature does, in seconds since 1970; 0: there is none
 }
 
 // step is what is prepared for a commit.
@@ -137,6 +140,22 @@ func (k *Keeper) Status(now time.Time) Status {
 	return status
 }
 
+// Online gives what signs the answers of the zone as they are made; nil if its records
+// have signatures, or are to have none. It is there before the first version that needs
+// it is in service, and a while longer than the last.
+func (k *Keeper) Online() *onlinesign.Signer { return k.online.Load() }
+
+// signAnswers has the answers of the zone signed with the keys of a ring.
+func (k *Keeper) signAnswers(r *kasp.Ring) error {
+	p := k.settings.signatures()
+	p.NSEC3, p.OptOut = false, false // which is how the next version is signed
+	s, err := onlinesign.New(k.origin, p, r.Uses(), onlinesign.Process())
+	if err == nil {
+		k.online.Store(s)
+	}
+	return err
+}
+
 // tell has Status see what is durable: the ring and s.
 func (k *Keeper) tell(s *zone.Snapshot, now time.Time) {
 	k.durable.Store(k.ring)
@@ -164,7 +183,16 @@ func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
 			}
 		}
 	}
+	if k.signer != nil && k.known && k.online.Load() == nil && !signed(s) {
+		_ = k.signAnswers(k.ring) // the keys have been accepted by another
+	}
 	k.tell(s, now)
+}
+
+// signed tells whether the records of a zone have signatures.
+func signed(s *zone.Snapshot) bool {
+	soa := s.SOA()
+	return !soa.Sigs.IsEmpty()
 }
 
 // Start implements zonedb.Signer.
@@ -175,7 +203,7 @@ func (k *Keeper) Start() { k.next = step{} }
 func (k *Keeper) Prepare(s *zone.Snapshot, now time.Time) (p zonedb.Prepared, err error) {
 	n := &k.next
 	n.now = now
-	if err := k.stepKeys(&p, now); err != nil {
+	if err := k.stepKeys(&p, now, s == nil); err != nil {
 		return p, err
 	}
 	switch with := k.using(); {
@@ -225,7 +253,7 @@ func marked(v zone.View) bool {
 }
 
 // stepKeys does what is to be done about keys, in a ring of its own.
-func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time) error {
+func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time, isNew bool) error {
 	n := &k.next
 	asked := n.ring != nil
 	if due, ok := k.nextStep(now); !asked && (!ok || due.After(now)) {
@@ -234,7 +262,7 @@ func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time) error {
 	if !asked {
 		n.ring = k.ring.Clone()
 	}
-	facts := kasp.Facts{MaxTTL: k.maxTTL}
+	facts := kasp.Facts{MaxTTL: k.maxTTL, New: isNew}
 	if !k.stepped.IsZero() {
 		facts.Elapsed = time.Since(k.stepped)
 	}
@@ -261,6 +289,12 @@ func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time) error {
 	for _, e := range plan.Events {
 		p.Events = append(p.Events, told(e))
 	}
+	before := k.ring.Parents(now)
+	for _, w := range n.ring.Parents(now) {
+		if !slices.Contains(before, w) {
+			p.Events = append(p.Events, wanted(w))
+		}
+	}
 	if plan.Jump != 0 {
 		p.Err = fmt.Errorf("%w: by %s", ErrClock, plan.Jump)
 	}
@@ -278,6 +312,16 @@ func told(e kasp.Event) string {
 	default:
 		return fmt.Sprintf("%s %s: %s, was %s", e.Role, e.Key, e.To, e.From)
 	}
+}
+
+// wanted tells what the parent is to do.
+func wanted(w kasp.Parent) string {
+	const digest = 4 // behind key tag (2), algorithm and type of the digest
+	ds := fmt.Sprintf("DS %d %d %d %X", w.Key.Tag, w.Key.Algorithm, w.DS[digest-1], w.DS[digest:])
+	if w.Appear {
+		return "the parent is to have " + ds
+	}
+	return "the parent is to remove " + ds
 }
 
 // nextStep gives when there is something to be done about keys.
@@ -318,6 +362,14 @@ func (k *Keeper) Sign(t *zone.Txn, since zone.Savepoint) (signatures int, err er
 		return 0, signer.Strip(t)
 	}
 	if k.settings.Online {
+		if r := n.ring; r != nil || k.online.Load() == nil {
+			if r == nil {
+				r = k.ring
+			}
+			if err := k.signAnswers(r); err != nil {
+				return 0, err
+			}
+		}
 		return 0, with.Publish(t, since)
 	}
 	if !k.known {
@@ -342,6 +394,12 @@ func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
 		k.known, k.early, k.signed = true, false, n.now.Unix()
 		if len(n.due) > 0 {
 			k.rested = n.now
+		}
+		if !k.settings.Online || k.signer == nil { // who has the version before may still answer
+			if k.ending {
+				k.online.Store(nil)
+			}
+			k.ending = true
 		}
 	}
 	if anew {

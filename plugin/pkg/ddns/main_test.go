@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
@@ -53,7 +54,7 @@ func load(t testing.TB, more string) *zone.Snapshot {
 	if err := os.WriteFile(path, []byte(master+more), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	res, err := zonefile.Load(path, origin, zonefile.Options{})
+	res, err := zonefile.Load(path, origin, zonefile.Options{}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,10 +73,11 @@ func (w *world) policy() kasp.Policy {
 // live lets a world go on, and then be quiet until all is in order.
 func (w *world) live(length int64) error {
 	most := []int64{3 * day, 30 * day, 120 * day}[w.rng.IntN(3)] // between changes
+	edits, polls, visits := []int64{day, 20 * day}[w.rng.IntN(2)], []int64{hour, day}[w.rng.IntN(2)], []int64{day, 5 * day}[w.rng.IntN(2)]
 	err := w.run(length,
-		activity{10 * minute, 5 * day, w.parent},
-		activity{10 * minute, day, w.poll},
-		activity{minute, 20 * day, func() error { return w.step(func() {}) }},
+		activity{10 * minute, visits, w.parent},
+		activity{10 * minute, polls, w.poll},
+		activity{minute, edits, func() error { return w.step(func() {}) }},
 		activity{minute, 40 * day, func() error {
 			if w.stored == nil {
 				return nil
@@ -107,6 +108,7 @@ func (w *world) live(length int64) error {
 			case 1:
 				p.Split = !p.Split
 			default:
+				w.validity = []int64{2 * day, 4 * day, 12 * day}[w.rng.IntN(3)]
 				p = w.complete(w.policy())
 			}
 			w.ring.SetPolicy(p)

@@ -63,6 +63,7 @@ type key struct {
 	ds      record
 	swept   int64 // data is unretentive: when the signatures that were left were replaced; 0: not yet
 	told    int64 // ds is rumored: since when the parent has it; unretentive: since when it has not; 0: unknown
+	cdsTTL  int64 // the greatest with which a cache may have that its DS is, or is not, to be there
 	again   bool  // ds is rumored, and was to go before: the parent may have acted on that
 	covered bool  // data is rumored: what it does not sign yet is signed by keys of its algorithm in all caches
 	over    bool  // a successor is in its place, or it has begun to leave
@@ -76,13 +77,14 @@ func (k *key) published() bool { return k.dnskey.state == Rumored || k.dnskey.st
 func (k *key) signing() bool   { return k.data.state == Rumored || k.data.state == Omnipresent }
 func (k *key) asked() bool     { return k.ds.state == Rumored || k.ds.state == Omnipresent }
 func (k *key) there() bool     { return k.ds.state == Omnipresent || k.ds.state == Rumored && k.told != 0 }
+
 func (k *key) idle() bool {
 	return k.dnskey.state == Hidden && k.data.state == Hidden && k.ds.state == Hidden
 }
 
 // unask no longer asks the parent for the DS.
 func (k *key) unask(at int64) {
-	k.ds.state, k.ds.since, k.told, k.again = Unretentive, at, 0, false
+	k.ds.state, k.ds.since, k.told, k.cdsTTL, k.again = Unretentive, at, 0, 0, false
 }
 
 // memory is the greatest TTL that caches may have of something, in seconds.
@@ -320,7 +322,7 @@ func (r *Ring) credible(k *key) int64 {
 		return k.ds.since
 	}
 	t := r.policy.times()
-	return k.ds.since + t.propagation + r.keyTTL.ttl + t.parentPropagation
+	return k.ds.since + t.propagation + k.cdsTTL + t.parentPropagation
 }
 
 // early tells that it does not count yet.

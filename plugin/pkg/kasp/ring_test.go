@@ -36,3 +36,22 @@ func TestFirst(t *testing.T) {
 		now, _ = r.Next(now)
 	}
 }
+
+// TestNew: the parent is asked at once for the DS of a zone that nobody has seen so far,
+// and of one that somebody has when its caches have forgotten that it was not signed.
+func TestNew(t *testing.T) {
+	for _, policy := range []kasp.Policy{{}, {Split: true, ZSKLifetime: 30 * 24 * time.Hour}} {
+		for isNew, want := range map[bool]kasp.State{true: kasp.Rumored, false: kasp.Hidden} {
+			r := kasp.New(dnsname.MustParse("example."), policy, nil)
+			if _, err := r.Step(start, kasp.Facts{MaxTTL: time.Hour, New: isNew}); err != nil {
+				t.Fatal(err)
+			}
+			if k := r.Keys()[0]; k.DS != want || r.Uses()[0].Submit != isNew || r.Unsigned() {
+				t.Errorf("%+v, new %v: %+v", policy, isNew, k)
+			}
+			if list := r.Parents(start); len(list) == 1 != isNew {
+				t.Errorf("%+v, new %v: %+v", policy, isNew, list)
+			}
+		}
+	}
+}

@@ -18,6 +18,10 @@ type Facts struct {
 	// of, by a clock that is never set; 0: unknown, as at the first Step after Parse, and only
 	// then.
 	Elapsed time.Duration
+	// New is for the first keys of a zone that nobody has served so far: no cache has
+	// anything of it, and the parent is asked for the DS at once. A parent that has not had
+	// one decides by rules of its own when to believe that (RFC 8078 §3).
+	New bool
 }
 
 // Plan is what follows from a Step.
@@ -59,7 +63,7 @@ const (
 func (r *Ring) Step(now time.Time, f Facts) (Plan, error) {
 	n := r.Clone()
 	plan := Plan{Jump: n.passed(now.Unix(), f.Elapsed)}
-	s := step{Ring: n, times: n.policy.times(), now: now.Unix(), at: now.Unix()}
+	s := step{Ring: n, times: n.policy.times(), now: now.Unix(), at: now.Unix(), isNew: f.New && len(n.keys) == 0}
 	if now.Nanosecond() > 0 {
 		s.at++
 	}
@@ -179,6 +183,7 @@ type step struct {
 	now   int64 // no later than it is
 	at    int64 // no earlier than it is: when what is done is done
 	sweep bool
+	isNew bool // what is introduced is in all caches that have anything
 }
 
 // round does what can be done, and tells whether there may be more.
@@ -232,6 +237,9 @@ func (s *step) wait() {
 		if k.data.state == Rumored || k.data.state == Unretentive {
 			k.data.ttl = max(k.data.ttl, s.maxTTL.ttl)
 		}
+		if k.ds.state == Rumored || k.ds.state == Unretentive {
+			k.cdsTTL = max(k.cdsTTL, s.keyTTL.ttl)
+		}
 		d := s.dues(k, s.times)
 		past := func(due int64) bool { return due != 0 && due <= s.now }
 		if past(d.dnskey) {
@@ -246,7 +254,7 @@ func (s *step) wait() {
 		}
 		if past(d.ds) && k.told != 0 {
 			ttl := k.ds.ttl
-			k.ds, k.told, k.again = settled(k.ds.state, s.at), 0, false
+			k.ds, k.told, k.cdsTTL, k.again = settled(k.ds.state, s.at), 0, 0, false
 			k.ds.ttl = ttl
 		}
 	}
@@ -487,10 +495,22 @@ func (s *step) add(alg signer.Algorithm, sep bool) error {
 	return fmt.Errorf("%s: new %s: %d keys have tags that others have", s.zone, role, tries)
 }
 
+// appears gives the state of what is put into the zone.
+func (s *step) appears() State {
+	if s.isNew {
+		return Omnipresent
+	}
+	return Rumored
+}
+
 // publish puts the DNSKEY record of a key into the zone.
 func (s *step) publish(k *key) {
-	if k.dnskey.state == Hidden {
-		k.dnskey = record{state: Rumored, since: s.at}
+	if k.dnskey.state != Hidden {
+		return
+	}
+	k.dnskey = record{state: s.appears(), since: s.at}
+	if !s.isNew && !s.any(func(o *key) bool { return o.dnskey.state == Omnipresent }) {
+		k.dnskey.ttl = s.maxTTL.ttl // that of the answer that there are none
 	}
 }
 
@@ -503,7 +523,7 @@ func (s *step) start(k *key) {
 			o.over = o.over || !o.sep() && !k.sep()
 		}
 	}
-	k.data, k.swept, k.covered = record{state: Rumored, since: s.at}, 0, covered
+	k.data, k.swept, k.covered = record{state: s.appears(), since: s.at}, 0, covered && !s.isNew
 	if !k.sep() && k.began == 0 {
 		k.began = s.at
 	}
@@ -541,15 +561,12 @@ func (s *step) introduce() {
 	case !s.any((*key).published): // nobody expects signatures
 		s.publish(sep)
 		s.publish(data)
-		sep.dnskey.ttl, data.dnskey.ttl = s.maxTTL.ttl, s.maxTTL.ttl // that of there being none
 		if !data.signing() {
 			s.start(data)
 		}
 	case !data.signing():
 		s.start(data)
-	case data.data.state == Omnipresent && !s.any(func(k *key) bool {
-		return k.Algorithm() == s.alg && k.id() != data.id() && k.data.state != Hidden
-	}):
+	case data.data.state == Omnipresent: // and no other key of the algorithm has signatures
 		s.publish(sep)
 		s.publish(data)
 	}
@@ -594,7 +611,7 @@ func (s *step) submit() {
 		return
 	}
 	if !sep.asked() {
-		sep.ds.state, sep.ds.since, sep.told, sep.again = Rumored, s.at, 0, sep.ds.state == Unretentive
+		sep.ds.state, sep.ds.since, sep.told, sep.cdsTTL, sep.again = Rumored, s.at, 0, 0, sep.ds.state == Unretentive
 		if sep.began == 0 {
 			sep.began = s.at
 		}

@@ -92,6 +92,9 @@ func (r *Ring) Marshal(private bool) ([]byte, error) {
 		for _, m := range k.moments() {
 			time(m.name, *m.at)
 		}
+		if k.cdsTTL != 0 {
+			line("cds-ttl", k.cdsTTL)
+		}
 		for _, rec := range k.records() {
 			switch {
 			case rec.rec.state != Hidden:
@@ -192,6 +195,9 @@ func (p *parser) line(l string) error {
 		return p.ring(name, value)
 	}
 	k := &p.now
+	if name == "cds-ttl" {
+		return parseTTL(value, &k.cdsTTL)
+	}
 	if name == "public" {
 		b, err := base64.StdEncoding.DecodeString(value)
 		if err != nil || len(b) < 5 {

@@ -42,6 +42,9 @@ func (h history) now() *version { return &h[len(h)-1] }
 // put replaces what is served; servers may be late.
 func (h *history) put(v version, now, late int64) {
 	if n := len(*h); n > 0 {
+		if o := (*h)[n-1]; o.ttl == v.ttl && o.withdraw == v.withdraw && slices.Equal(o.keys, v.keys) && slices.Equal(o.signers, v.signers) {
+			return
+		}
 		(*h)[n-1].served = now + late
 	}
 	*h = slices.DeleteFunc(*h, func(o version) bool { return o.served+o.ttl <= now })
@@ -239,7 +242,7 @@ func (w *world) zoneIsRight(kasp.Plan) error {
 		!slices.Equal(submit, w.cds.now().keys) || w.ring.Withdraw() != w.cds.now().withdraw {
 		return errors.New("the zone is to be changed, and the plan did not say so")
 	}
-	return nil
+	return w.truth()
 }
 
 // wanted gives what the ring wants.
@@ -326,11 +329,51 @@ func (w *world) commit(plan kasp.Plan, ttls []int64) error {
 	return w.check()
 }
 
+// truth finds a state that the ring takes for granted and that is not so. That a parent has
+// a DS is not among them: it may change its mind.
+func (w *world) truth() error {
+	in := func(list []version, of func(version) []kasp.ID, id kasp.ID) (n int) {
+		for _, v := range list {
+			if slices.Contains(of(v), id) {
+				n++
+			}
+		}
+		return n
+	}
+	keys := func(v version) []kasp.ID { return v.keys }
+	signers := func(v version) []kasp.ID { return v.signers }
+	for _, k := range w.ring.Keys() {
+		type claim struct {
+			what  string
+			state kasp.State
+			list  []version
+			of    func(version) []kasp.ID
+		}
+		claims := []claim{{"DNSKEY", k.DNSKEY, w.dnskey.cached(w.now), keys}}
+		for i := range w.data {
+			claims = append(claims, claim{fmt.Sprintf("data %d", i), k.Data, w.data[i].cached(w.now), signers})
+		}
+		if k.DS == kasp.Hidden {
+			claims = append(claims, claim{"DS", k.DS, w.ds.cached(w.now), keys})
+		}
+		for _, c := range claims {
+			n := in(c.list, c.of, k.Key)
+			if c.state == kasp.Hidden && n > 0 || c.state == kasp.Omnipresent && n < len(c.list) {
+				return fmt.Errorf("%s of %s is %s, and %d of %d versions in caches have it: %+v", c.what, k.Key, c.state, n, len(c.list), c.list)
+			}
+		}
+	}
+	return nil
+}
+
 // check finds a cache that could not validate: whatever it holds of the versions that are
 // not out of every cache, in whichever mixture. It is strict: every algorithm of the DS
 // RRset must have signed the DNSKEY RRset, every one of that all data (RFC 4035 §2.2, read
 // as those validators do that are stricter than RFC 6840 §5.11).
 func (w *world) check() error {
+	if err := w.truth(); err != nil {
+		return err
+	}
 	secure := false
 	keys := w.dnskey.cached(w.now)
 	for _, ds := range w.ds.cached(w.now) {
@@ -400,13 +443,16 @@ func (w *world) parent() error {
 	switch w.mode {
 	case scans:
 		list := w.cds.cached(w.now)
-		v := list[w.rng.IntN(len(list))] // of any server or cache
+		v := list[max(0, w.rng.IntN(2*len(list))-len(list))] // of any server or cache, the oldest if it can
 		if v.withdraw || len(v.keys) > 0 {
 			return w.set(v.keys)
 		}
 	case operator:
 		keys := slices.Clone(w.ds.now().keys)
 		for _, p := range w.ring.Parents(w.wall()) {
+			if w.rng.IntN(2) == 0 {
+				continue // one after the other
+			}
 			keys = slices.DeleteFunc(keys, func(id kasp.ID) bool { return id == p.Key })
 			if p.Appear {
 				keys = append(keys, p.Key)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -104,6 +105,9 @@ type judge struct {
 func (j *judge) check(s *zone.Snapshot) (wrong []string) {
 	p := newPlain(s)
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	for _, problem := range s.CheckSignatures(time.Unix(j.now, 0)) {
+		say("%s", problem)
+	}
 	soa := p.sets[p.origin.Fold()][rrset.TypeSOA]
 	rdata := soa.First()
 	minimum := uint32(rdata[len(rdata)-4])<<24 | uint32(rdata[len(rdata)-3])<<16 | uint32(rdata[len(rdata)-2])<<8 | uint32(rdata[len(rdata)-1])

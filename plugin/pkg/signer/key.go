@@ -13,6 +13,7 @@ import (
 	"math/big"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
+	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 )
 
 // Algorithm is the number of a DNSSEC algorithm (RFC 8624 §3.1). Those that are not
@@ -137,7 +138,7 @@ func NewKey(zone dnsname.Name, alg Algorithm, role Role, signer crypto.Signer) (
 	}
 	k := &Key{zone: zone.Fold(), role: role, alg: alg, signer: signer}
 	k.rdata = string([]byte{byte(flags >> 8), byte(flags), protocol, byte(alg)}) + public
-	k.tag = keyTag(k.rdata)
+	k.tag = rrset.KeyTag(k.rdata)
 	return k, nil
 }
 
@@ -179,19 +180,6 @@ func curve(alg Algorithm) elliptic.Curve {
 		return elliptic.P384()
 	}
 	return elliptic.P256()
-}
-
-// keyTag is RFC 4034 Appendix B.
-func keyTag(rdata string) uint16 {
-	var sum uint32
-	for i := range len(rdata) {
-		if i&1 == 0 {
-			sum += uint32(rdata[i]) << 8
-		} else {
-			sum += uint32(rdata[i])
-		}
-	}
-	return uint16(sum + sum>>16)
 }
 
 // Zone gives the zone that the key is of, in lower case.

@@ -59,6 +59,9 @@ func TestCache(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, kind, account, ok := c.AppendCached([]byte(before), q, name, 7, false, q.UDPLimit(), options)
+			if !c.Has(q, name, 7, false) || c.Has(q, name, 8, false) {
+				t.Errorf("%v: Has does not know", q.Name)
+			}
 			if !ok || kind != zone.Success || account != (zone.Account{Name: name}) || !bytes.Equal(got, want) {
 				t.Errorf("%v: %x, %v, %v, want %x", q.Name, got, account, ok, want)
 			}

@@ -390,6 +390,36 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestCompact: CO is repeated with a compact answer alone, and the code of a veiled one is
+// NOERROR (C1, C2).
+func TestCompact(t *testing.T) {
+	for _, c := range []struct {
+		asks, compact, veiled bool
+		co                    bool
+		rcode                 int
+	}{
+		{false, false, false, false, dns.RcodeNameError},
+		{true, false, false, false, dns.RcodeNameError},
+		{false, true, true, false, dns.RcodeSuccess},
+		{true, true, false, true, dns.RcodeNameError},
+	} {
+		m := new(dns.Msg).SetQuestion("nope.example.org.", dns.TypeA)
+		m.SetEdns0(1232, true).IsEdns0().SetCo(c.asks)
+		packed, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &zone.Answer{Kind: zone.NXDomain, Compact: c.compact, Veiled: c.veiled}
+		got, err := new(Packer).AppendResponse(nil, parse(t, packed), a, MinUDP, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Unpack(got); err != nil || m.Rcode != c.rcode || m.IsEdns0().Co() != c.co || !m.IsEdns0().Do() || m.IsEdns0().Z() != 0 {
+			t.Errorf("%+v: %v\n%s", c, err, m)
+		}
+	}
+}
+
 func TestAppendError(t *testing.T) {
 	raw := func(s string) []byte { return unhex(t, s) }
 	cases := []struct {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -20,7 +21,7 @@ const zoneFiles = "../../../test/testdata/zones"
 // load makes a snapshot of a master file named after its zone.
 func load(t testing.TB, file string) *zone.Snapshot {
 	t.Helper()
-	r, err := zonefile.Load(file, dnsname.MustParse(strings.TrimSuffix(filepath.Base(file), "zone")), zonefile.Options{})
+	r, err := zonefile.Load(file, dnsname.MustParse(strings.TrimSuffix(filepath.Base(file), "zone")), zonefile.Options{}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

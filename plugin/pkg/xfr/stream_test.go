@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
@@ -272,7 +273,7 @@ func TestWhole(t *testing.T) {
 	types := map[uint16]bool{}
 	for _, f := range files {
 		name := dnsname.MustParse(strings.TrimSuffix(filepath.Base(f), "zone"))
-		z, err := zonefile.Load(f, name, zonefile.Options{})
+		z, err := zonefile.Load(f, name, zonefile.Options{}, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -103,7 +103,11 @@ func (z *Zone) load(spec Spec, there bool) (large bool) {
 	before := take(spec.Path, start)
 	known := again(z.loaded)
 	z.db.slots <- struct{}{}
-	res, err := zonefile.Load(spec.Path, spec.Origin, spec.Options)
+	valid := start // signatures must be then
+	if spec.Signing != nil {
+		valid = time.Time{} // those of the file are not served
+	}
+	res, err := zonefile.Load(spec.Path, spec.Origin, spec.Options, valid)
 	<-z.db.slots
 	if now := take(spec.Path, start); now.Missing && there && z.current.Load() != nil {
 		z.waiting.over([]stamp{now}, z.db.settle) // it went while it was to be read

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -142,12 +143,76 @@ func BenchmarkLoad(b *testing.B) {
 	path := delegations(b, many)
 	b.ReportAllocs()
 	for b.Loop() {
-		res, err := Load(path, origin, Options{})
+		res, err := Load(path, origin, Options{}, time.Time{})
 		if err != nil || res.Snapshot.Records() != 3*many+3 || len(res.Warnings) > 0 {
 			b.Fatal(err, res.Warnings)
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(3*many), "ns/record")
+}
+
+// signed writes a zone of n addresses, with an NSEC chain and RRSIGs that look like
+// those of a zone with one key.
+func signed(tb testing.TB, n int) string {
+	path := filepath.Join(tb.TempDir(), "signed.zone")
+	f, err := os.Create(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	key := strings.Repeat("AAAA", 10) + "AAA="
+	rr, err := dns.NewRR("@ DNSKEY 257 3 15 " + key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	sign := func(owner, typ string, labels int) {
+		fmt.Fprintf(w, "%s RRSIG %s 15 %d 86400 20270101000000 20260101000000 %d @ %sAA==\n", owner, typ, labels, rr.(*dns.DNSKEY).KeyTag(), strings.Repeat("Ab3/", 21))
+	}
+	fmt.Fprintf(w, "$TTL 86400\n@ SOA ns1.example.net. hostmaster 1 7200 3600 1209600 3600\n@ NS ns1.example.net.\n@ DNSKEY 257 3 15 %s\n@ NSEC d0000000 NS SOA DNSKEY NSEC RRSIG\n", key)
+	for _, typ := range []string{"SOA", "NS", "DNSKEY", "NSEC"} {
+		sign("@", typ, 2)
+	}
+	for i := range n {
+		owner, next := fmt.Sprintf("d%07d", i), fmt.Sprintf("d%07d", i+1)
+		if i == n-1 {
+			next = "@"
+		}
+		fmt.Fprintf(w, "%s A 10.%d.%d.%d\n%s NSEC %s A NSEC RRSIG\n", owner, i>>16&255, i>>8&255, i&255, owner, next)
+		sign(owner, "A", 3)
+		sign(owner, "NSEC", 3)
+	}
+	if err := w.Flush(); err != nil {
+		tb.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// BenchmarkLoadSigned tells what the checks of signatures cost: "read" is without.
+func BenchmarkLoadSigned(b *testing.B) {
+	path := signed(b, many)
+	for _, c := range []struct {
+		name string
+		now  time.Time
+	}{{"read", time.Time{}}, {"check", now}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				res, err := Load(path, origin, Options{}, c.now)
+				if err != nil || res.Snapshot.Records() != 4*many+8 {
+					b.Fatal(err)
+				}
+				for _, w := range res.Warnings {
+					if w.Rule != RuleSigWrong { // they are made up
+						b.Fatal(w)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(4*many), "ns/record")
+		})
+	}
 }
 
 // TestDelegations reads the zone of the benchmarks in both ways.
@@ -171,7 +236,7 @@ func TestDelegations(t *testing.T) {
 	}); err != nil || i != len(theirs) {
 		t.Error(i, len(theirs), err)
 	}
-	res, err := Load(path, dnsname.MustParse("Example.ORG."), Options{Strict: true})
+	res, err := Load(path, dnsname.MustParse("Example.ORG."), Options{Strict: true}, time.Time{})
 	if err != nil || res.Snapshot.Records() != len(theirs) {
 		t.Error(err)
 	}

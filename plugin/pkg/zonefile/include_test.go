@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 )
@@ -143,7 +144,7 @@ func TestIncludeErrors(t *testing.T) {
 		if _, _, err := scanFolder(t, dir); err == nil || !strings.HasSuffix(err.Error(), `"pipe": not a regular file`) {
 			t.Error(err)
 		}
-		if _, err := Load(filepath.Join(dir, "pipe"), dnsname.Root, Options{}); err == nil || !strings.HasSuffix(err.Error(), "pipe: file: not a regular file") {
+		if _, err := Load(filepath.Join(dir, "pipe"), dnsname.Root, Options{}, time.Time{}); err == nil || !strings.HasSuffix(err.Error(), "pipe: file: not a regular file") {
 			t.Error(err)
 		}
 	})

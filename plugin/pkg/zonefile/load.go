@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
@@ -53,7 +54,11 @@ type Result struct {
 // origin of it. The error joins up to ten of type *Error, or with Options.Strict
 // of type Warning. The Result has files and warnings also after an error, so
 // that a caller can wait for the files to change. Concurrent calls are allowed.
-func Load(path string, origin dnsname.Name, opt Options) (Result, error) {
+//
+// now is the time at which the signatures of a signed zone should be valid; see
+// zone.Snapshot.CheckSignatures. Those over SOA and DNSKEY are verified, too. The zero
+// time leaves all this out, for zones whose signatures are not those of the file.
+func Load(path string, origin dnsname.Name, opt Options, now time.Time) (Result, error) {
 	l := loader{opt: opt, builder: zone.NewBuilder(origin)}
 	l.builder.MaxRRset = opt.MaxRRset
 	s := newScanner(origin)
@@ -72,6 +77,9 @@ func Load(path string, origin dnsname.Name, opt Options) (Result, error) {
 		return res, errors.Join(s.errs...)
 	}
 	snap, problems, err := l.builder.Snapshot()
+	if err == nil && !now.IsZero() {
+		problems = slices.Concat(problems, snap.CheckSignatures(now), verify(snap))
+	}
 	for _, p := range problems {
 		res.Warnings = append(res.Warnings, Warning{Position{File: path}, p})
 	}

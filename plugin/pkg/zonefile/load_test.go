@@ -6,11 +6,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
+
+// now is when the signatures of signed zones are to be valid.
+var now = time.Date(2026, time.July, 1, 12, 0, 0, 0, time.UTC)
 
 const apex = "$TTL 300\n@ SOA ns1 hostmaster 7 2 3 4 5\n@ NS ns1\nns1 A 192.0.2.1\n"
 
@@ -22,7 +26,7 @@ func load(t *testing.T, opt Options, files map[string]string) (res Result, warni
 	for name, content := range files {
 		write(t, filepath.Join(dir, name), content)
 	}
-	res, err := Load(filepath.Join(dir, "main.zone"), origin, opt)
+	res, err := Load(filepath.Join(dir, "main.zone"), origin, opt, now)
 	for _, w := range res.Warnings {
 		warnings = append(warnings, strings.TrimPrefix(w.String(), dir+"/"))
 	}
@@ -108,7 +112,7 @@ func TestLoadManyWarnings(t *testing.T) {
 		t.Errorf("%d warnings", len(res.Warnings))
 	}
 	var w Warning
-	if _, err := Load("nothing", origin, Options{Strict: true}); errors.As(err, &w) {
+	if _, err := Load("nothing", origin, Options{Strict: true}, now); errors.As(err, &w) {
 		t.Error("an error is a warning")
 	}
 }
@@ -149,7 +153,7 @@ main.zone:7: record: c.example.net. A: owner is not in the zone`},
 			dir := t.TempDir()
 			path := filepath.Join(dir, "main.zone")
 			write(t, path, c.zone)
-			res, err := Load(path, origin, c.opt)
+			res, err := Load(path, origin, c.opt, now)
 			if !errors.Is(err, c.is) {
 				t.Errorf("%v is not %v", err, c.is)
 			}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package authority
+
+// interrupt does nothing here.
+func interrupt() {}

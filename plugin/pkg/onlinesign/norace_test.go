@@ -1,0 +1,5 @@
+//go:build !race
+
+package onlinesign_test
+
+const raceDetector = false
