@@ -21,8 +21,10 @@ nsupdate                                                       bind9-dnsutils
 knotd                                                          knot
 kdig                                                           knot-dnsutils
 knsupdate                                                      knot-dnsutils
+kzonecheck                                                     knot-dnssecutils
 nsd                                                            nsd
 unbound                                                        unbound
+openssl                                                        openssl
 ldns-verify-zone                                               ldnsutils
 dnsperf                                                        dnsperf
 kea-dhcp-ddns                                                  kea-dhcp-ddns-server

@@ -11,7 +11,7 @@ import (
 
 // programs are all that install.sh looks for.
 var programs = []string{
-	"named", "dnssec-signzone", "dig", "delv", "nsupdate", "knotd", "kdig", "knsupdate", "nsd", "unbound", "ldns-verify-zone", "dnsperf",
+	"named", "dnssec-signzone", "dig", "delv", "nsupdate", "knotd", "kdig", "knsupdate", "kzonecheck", "nsd", "unbound", "openssl", "ldns-verify-zone", "dnsperf",
 	"kea-dhcp-ddns", "lego", "certbot", "pdns_server", "gdnsd",
 }
 
