@@ -110,9 +110,15 @@ func (p Policy) Check(maxTTL time.Duration) error {
 		name string
 		d    time.Duration
 	}{
-		{"KSK lifetime", p.KSKLifetime}, {"ZSK lifetime", p.ZSKLifetime}, {"validity", p.Validity}, {"refresh", p.Refresh},
-		{"propagation", p.Propagation}, {"parent propagation", p.ParentPropagation}, {"parent TTL", p.ParentTTL},
-		{"publish safety", p.PublishSafety}, {"retire safety", p.RetireSafety},
+		{"KSK lifetime", p.KSKLifetime},
+		{"ZSK lifetime", p.ZSKLifetime},
+		{"validity", p.Validity},
+		{"refresh", p.Refresh},
+		{"propagation", p.Propagation},
+		{"parent propagation", p.ParentPropagation},
+		{"parent TTL", p.ParentTTL},
+		{"publish safety", p.PublishSafety},
+		{"retire safety", p.RetireSafety},
 	} {
 		if d.d < 0 || d.d > longest*time.Second {
 			return fmt.Errorf("%w: %s %s", ErrPolicy, d.name, d.d)
