@@ -275,7 +275,7 @@ func testSignedAnswers(t *testing.T, start starter) {
 		if !v.beyondUnbound(q) {
 			work <- func() error { return v.asksUnbound(resolver, q, want) }
 		}
-		if i%max(1, *questions / max(1, *delvs)) == 0 {
+		if i%max(1, *questions/max(1, *delvs)) == 0 {
 			work <- func() error { return v.asksDelv(s, anchors, q, want) }
 		}
 	}
