@@ -4,12 +4,13 @@
 //	go run ./test/bench [-part serving|updates] [-quick] [-o FILE] [-servers NAME,...]
 //
 // Each part is a part of that page, and leaves the other as it is. The part serving
-// measures lookups and durable changes in process, first load, restart, memory,
-// zone transfers, CPU time per query, and what the plugin chain takes among a flood
-// of queries for the fast path, and compares answers, rcodes and message sizes with
-// those of named, knotd, nsd, pdns and gdnsd. The part updates
-// measures dynamic updates, and queries among them, beside named and knotd; with
-// -profile DIR it writes CPU profiles of our server there, too.
+// measures lookups and durable changes in process, first load, first signing,
+// restart, memory, zone transfers, CPU time per query, and what the plugin chain
+// takes among a flood of queries for the fast path, and compares answers, rcodes and
+// message sizes with those of named, knotd, nsd, pdns and gdnsd. The part updates
+// measures dynamic updates, also of zones that the servers sign, and queries among
+// them, beside named and knotd; with -profile DIR it writes CPU profiles of our
+// server there, too.
 //
 // Servers run on one core, what asks them on another, all
 // over the loopback interface. It needs Linux, two cores, taskset and, for the part
@@ -157,6 +158,7 @@ func (m *meter) measureServing(t *testing.T) {
 	m.idle(t)
 	m.inProcess(t)
 	m.commits(t)
+	m.signFirst(t)
 	for _, s := range m.subjects(t) {
 		t.Run(s.name, func(t *testing.T) { m.measure(t, s) })
 	}

@@ -225,12 +225,31 @@ func ownCPU() (time.Duration, error) {
 
 // verifyZone fetches a zone and sees to it that it has the records that the clients
 // were told of, no others of theirs, and base records besides. It gives how many
-// records the zone has.
-func verifyZone(from netip.AddrPort, origin string, base int, writers []*writer, key *server.Key) (records int, err error) {
+// records the zone has, without those that are there only because it is signed. If v
+// is not nil, the zone has to be signed: every RRset at the apex and at the names of
+// the clients, with NSEC records that are one chain.
+func verifyZone(from netip.AddrPort, origin string, base int, writers []*writer, key *server.Key, v *validator) (records int, err error) {
 	found := make(map[string]bool)
-	records, err = fetchNames(from, origin, key, func(owner string) {
-		if label, _, _ := strings.Cut(owner, "."); isMade(label) {
-			found[label] = true
+	watched := make(map[string][]dns.RR)
+	next := make(map[string]string)
+	last, err := fetchZone(from, origin, key, func(rr dns.RR) {
+		h := rr.Header()
+		label, _, _ := strings.Cut(h.Name, ".")
+		made := isMade(label)
+		if !isSecurity(h.Rrtype) {
+			records++
+			if made {
+				found[label] = true
+			}
+		}
+		if v == nil {
+			return
+		}
+		if made || h.Name == origin {
+			watched[h.Name] = append(watched[h.Name], rr)
+		}
+		if n, ok := rr.(*dns.NSEC); ok {
+			next[h.Name] = n.NextDomain
 		}
 	})
 	if err != nil {
@@ -256,7 +275,39 @@ func verifyZone(from netip.AddrPort, origin string, base int, writers []*writer,
 		slices.Sort(wrong)
 		return records, fmt.Errorf("%d differences to what was acknowledged: %s", len(wrong), strings.Join(wrong[:min(5, len(wrong))], "; "))
 	}
-	return records, nil
+	if v == nil {
+		return records, nil
+	}
+	return records, v.verifyTransfer(watched, next, last)
+}
+
+// verifyTransfer checks what verifyZone has collected of a signed zone: records by
+// their owners, and the names that NSEC records lead to.
+func (v *validator) verifyTransfer(watched map[string][]dns.RR, next map[string]string, soa dns.RR) error {
+	apex := slices.DeleteFunc(watched[v.origin], func(rr dns.RR) bool { return rr.Header().Rrtype == privateType })
+	if len(apex) == 0 || apex[0].String() != soa.String() {
+		return errors.New("the transfer does not end with the SOA record that it begins with")
+	}
+	keys := slices.DeleteFunc(slices.Clone(apex), func(rr dns.RR) bool {
+		sig, ok := rr.(*dns.RRSIG)
+		return rr.Header().Rrtype != dns.TypeDNSKEY && !(ok && sig.TypeCovered == dns.TypeDNSKEY)
+	})
+	if err := v.useKeys(keys); err != nil {
+		return err
+	}
+	now := time.Now()
+	for owner, rrs := range watched {
+		if owner == v.origin {
+			rrs = apex
+		}
+		if !hasType(rrs, dns.TypeNSEC) {
+			return fmt.Errorf("%s has no NSEC record", owner)
+		}
+		if err := v.verify(rrs, now); err != nil {
+			return err
+		}
+	}
+	return closed(v.origin, next)
 }
 
 // isMade tells whether a label is one that clients make.
@@ -264,16 +315,16 @@ func isMade(label string) bool {
 	return len(label) > 3 && strings.HasPrefix(label, ownerPrefix) && label[1] >= '0' && label[1] <= '9' && strings.Contains(label, "-")
 }
 
-// fetchNames fetches a zone by AXFR, calls fn for the owner of each record, and gives
-// how many there are, the SOA record once.
-func fetchNames(from netip.AddrPort, origin string, key *server.Key, fn func(owner string)) (records int, err error) {
+// fetchZone fetches a zone by AXFR and calls fn for each record, the SOA record once.
+// It gives the last record, which should be that again.
+func fetchZone(from netip.AddrPort, origin string, key *server.Key, fn func(dns.RR)) (last dns.RR, err error) {
 	m := new(dns.Msg)
 	m.SetAxfr(origin)
 	m.SetTsig(dns.Fqdn(key.Name), dns.HmacSHA256, signedFudge, time.Now().Unix())
 	x := &dns.Transfer{TsigSecret: map[string]string{dns.Fqdn(key.Name): key.Secret}, ReadTimeout: fetchTimeout}
 	ch, err := x.In(m, from.String())
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	for e := range ch {
 		if e.Error != nil {
@@ -281,9 +332,11 @@ func fetchNames(from netip.AddrPort, origin string, key *server.Key, fn func(own
 			continue
 		}
 		for _, rr := range e.RR {
-			records++
-			fn(rr.Header().Name)
+			if last != nil {
+				fn(last)
+			}
+			last = rr
 		}
 	}
-	return records - 1, err
+	return last, err
 }

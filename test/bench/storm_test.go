@@ -66,15 +66,20 @@ type primary struct {
 // start serves on UDP and TCP until the test ends.
 func (p *primary) start(t *testing.T) netip.AddrPort {
 	p.records = make(map[string]bool)
+	return serve(t, p, map[string]string{dns.Fqdn(benchKey.Name): benchKey.Secret})
+}
+
+// serve has a handler serve on UDP and TCP until the test ends.
+func serve(t *testing.T, h dns.Handler, secrets map[string]string) netip.AddrPort {
+	t.Helper()
 	port, err := server.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
 	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port))
-	secrets := map[string]string{dns.Fqdn(benchKey.Name): benchKey.Secret}
 	for _, network := range []string{"udp", "tcp"} {
 		started := make(chan struct{})
-		s := &dns.Server{Addr: at.String(), Net: network, Handler: p, TsigSecret: secrets, NotifyStartedFunc: func() { close(started) }}
+		s := &dns.Server{Addr: at.String(), Net: network, Handler: h, TsigSecret: secrets, NotifyStartedFunc: func() { close(started) }}
 		s.MsgAcceptFunc = func(dns.Header) dns.MsgAcceptAction { return dns.MsgAccept }
 		failed := make(chan error, 1)
 		go func() { failed <- s.ListenAndServe() }()
@@ -146,19 +151,19 @@ func TestStorm(t *testing.T) {
 			t.Errorf("client %d lets %d records stand", w.number, len(w.live))
 		}
 	}
-	records, err := verifyZone(at, "example.org.", 1, writers, &benchKey)
+	records, err := verifyZone(at, "example.org.", 1, writers, &benchKey, nil)
 	if err != nil || records != 1+len(p.records) {
 		t.Errorf("%d records, %v", records, err)
 	}
-	if _, err := verifyZone(at, "example.org.", 2, writers, &benchKey); err == nil || !strings.Contains(err.Error(), "1 records besides, not 2") {
+	if _, err := verifyZone(at, "example.org.", 2, writers, &benchKey, nil); err == nil || !strings.Contains(err.Error(), "1 records besides, not 2") {
 		t.Errorf("a record too few: %v", err)
 	}
 	delete(p.records, writers[1].label(writers[1].live[0])+".example.org.")
-	if _, err := verifyZone(at, "example.org.", 1, writers, &benchKey); err == nil || !strings.Contains(err.Error(), "is not there") {
+	if _, err := verifyZone(at, "example.org.", 1, writers, &benchKey, nil); err == nil || !strings.Contains(err.Error(), "is not there") {
 		t.Errorf("a record is gone: %v", err)
 	}
 	p.records["u1-0.example.org."] = true
-	if _, err := verifyZone(at, "example.org.", 1, writers, &benchKey); err == nil || !strings.Contains(err.Error(), "u1-0 was removed and is there") {
+	if _, err := verifyZone(at, "example.org.", 1, writers, &benchKey, nil); err == nil || !strings.Contains(err.Error(), "u1-0 was removed and is there") {
 		t.Errorf("a record is back: %v", err)
 	}
 }

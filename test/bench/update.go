@@ -43,12 +43,22 @@ const (
 // updateSet is what was measured of updates in one zone.
 type updateSet struct {
 	names   int
+	signed  bool       // by the servers
 	results []*updated // in the order of the servers
+}
+
+// String names the zone.
+func (s *updateSet) String() string {
+	if s.signed {
+		return fmt.Sprintf("%d names, signed", s.names)
+	}
+	return fmt.Sprintf("%d names", s.names)
 }
 
 // updated is what was measured of one server.
 type updated struct {
 	server    string
+	validator *validator // of the signed zone; nil: it is not signed
 	clients   [2]updates // as in clientsAtOnce
 	idle      []answered // queries without updates, by round
 	storm     []answered // queries among the updates of many clients
@@ -60,13 +70,14 @@ type updated struct {
 
 // updates is what came of updates, by round.
 type updates struct {
-	rates []float64 // acknowledged a second
-	costs []float64 // µs of CPU time of the server an update
-	batch []float64 // updates made durable together; 0: unknown
-	each  latencies // all rounds together
-	again int       // requests that were sent again
-	own   []float64 // µs of CPU time of the client an update
-	load  []float64 // part of its core that the client used
+	rates []float64       // acknowledged a second
+	costs []float64       // µs of CPU time of the server an update
+	batch []float64       // updates made durable together; 0: unknown
+	each  latencies       // all rounds together
+	again int             // requests that were sent again
+	own   []float64       // µs of CPU time of the client an update
+	load  []float64       // part of its core that the client used
+	waits []time.Duration // until all signatures were there, in a signed zone
 }
 
 // answered is what came of queries at a steady rate.
@@ -106,34 +117,40 @@ func (u *updated) ratio() float64 {
 // updaters are the servers that take updates.
 var updaters = []string{ours, "knotd", "named"}
 
-// measureUpdates measures updates of zones of two sizes.
+// measureUpdates measures updates of zones of two sizes, first as they are and then
+// signed by the servers.
 func (m *meter) measureUpdates(t *testing.T) {
 	runtime.GOMAXPROCS(2) // one place is that of the sender of queries, whatever the clients do
-	for i, names := range []int{m.small, m.medium} {
-		s := mixed("updates", "updates.example.", names)
-		path := filepath.Join(m.dir, fmt.Sprintf("updates%d.zone", i))
-		if err := s.file(path); err != nil {
-			t.Fatal(err)
+	for _, signed := range []bool{false, true} {
+		for i, names := range []int{m.small, m.medium} {
+			s := mixed("updates", "updates.example.", names)
+			path := filepath.Join(m.dir, fmt.Sprintf("updates%d.zone", i))
+			if err := s.file(path); err != nil {
+				t.Fatal(err)
+			}
+			name, servers, into := fmt.Sprint(names), m.report.chosen, &m.report.updates
+			if signed {
+				name, servers, into = name+" signed", signers(servers), &m.report.signed
+			}
+			t.Run(name, func(t *testing.T) { *into = append(*into, m.updateSet(t, s, path, servers, signed)) })
 		}
-		t.Run(fmt.Sprint(names), func(t *testing.T) { m.updateSet(t, s, path) })
 	}
 }
 
 // updateSet measures the servers with one zone, in turn.
-func (m *meter) updateSet(t *testing.T, s subject, path string) {
+func (m *meter) updateSet(t *testing.T, s subject, path string, servers []candidate, signed bool) *updateSet {
 	snap, err := loadZone(s, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := &updateSet{names: snap.Names()}
+	set := &updateSet{names: snap.Names(), signed: signed}
 	base := snap.Records()
-	m.report.updates = append(m.report.updates, set)
 	var live []*running
-	for _, c := range m.report.chosen {
+	for _, c := range servers {
 		r := &running{candidate: c}
 		u := &updated{server: c.name}
 		r.Server, _, _ = m.launch(t, func() *server.Server {
-			return startUpdated(t, u, server.Zone{Origin: s.origin, File: path, Key: &benchKey})
+			return startUpdated(t, u, server.Zone{Origin: s.origin, File: path, Key: &benchKey}, signed)
 		})
 		defer r.Stop()
 		m.noteVersion(t, c, r.Server)
@@ -146,7 +163,11 @@ func (m *meter) updateSet(t *testing.T, s subject, path string) {
 			u.writers = append(u.writers, w)
 		}
 		// The first updates may take long: knotd makes its journal then.
-		if _, err := stormFor(u.writers, warmUp); err != nil {
+		_, err := stormFor(u.writers, warmUp)
+		if err == nil {
+			err = u.awaitSigned(s.origin, u.writers, nil)
+		}
+		if err != nil {
 			t.Fatalf("%s: %v; its log ends with:\n%s", c.name, err, lastLines(r.Log(), 5))
 		}
 		live = append(live, r)
@@ -170,26 +191,31 @@ func (m *meter) updateSet(t *testing.T, s subject, path string) {
 	for k, r := range live {
 		u := set.results[k]
 		if r.name == ours && *profileFlag != "" {
-			m.profile(t, r, u, set.names)
+			m.profile(t, r, u, set)
 		}
-		if u.records, err = verifyZone(r.Addr, s.origin, base, u.writers, &benchKey); err != nil {
-			t.Errorf("%d names: %s: %v", set.names, r.name, err)
+		if u.records, err = verifyZone(r.Addr, s.origin, base, u.writers, &benchKey, u.validator); err != nil {
+			t.Errorf("%s: %s: %v", set, r.name, err)
 		}
-		progress("%d names: %s makes %.0f updates/s for one client and %.0f for %d, at %.0f µs each; query p99 is %.2f times that without", set.names, r.name,
-			median(u.clients[alone].rates), median(u.clients[many].rates), clientsAtOnce[many], median(u.clients[many].costs), u.ratio())
+		progress("%s: %s makes %.0f updates/s for one client and %.0f for %d, at %.0f µs each; query p99 is %s times that without", set, r.name,
+			median(u.clients[alone].rates), median(u.clients[many].rates), clientsAtOnce[many], median(u.clients[many].costs), number(u.ratio(), 2))
 	}
+	return set
 }
 
 // rest lets a server be for that time.
 func rest(d time.Duration) { <-time.After(d) }
 
-// updateRound measures one server for one round.
+// updateRound measures one server for one round: updates, and unless it signs its
+// zone, queries without updates and among them.
 func (m *meter) updateRound(ctx context.Context, s subject, r *running, u *updated, messages [][]byte) error {
 	for i, clients := range clientsAtOnce {
 		rest(pause)
 		if err := m.updates(ctx, s, r, u, &u.clients[i], u.writers[:clients]); err != nil {
 			return fmt.Errorf("%d clients: %w", clients, err)
 		}
+	}
+	if u.validator != nil {
+		return nil
 	}
 	rest(pause)
 	a, err := steady(r.Addr, messages, steadyRate, m.round)
@@ -228,6 +254,12 @@ func (m *meter) updates(ctx context.Context, s subject, r *running, u *updated, 
 		return err
 	}
 	a, err := stormFor(writers, m.round)
+	if err == nil {
+		err = u.awaitSigned(s.origin, writers, func(wait time.Duration) {
+			a.took += wait
+			into.waits = append(into.waits, wait)
+		})
+	}
 	if err != nil {
 		return err
 	}
@@ -356,7 +388,7 @@ func get(ctx context.Context, url string) ([]byte, error) {
 const profileTime = 5 * time.Second
 
 // profile writes CPU profiles of our server for each number of clients.
-func (m *meter) profile(t *testing.T, r *running, u *updated, names int) {
+func (m *meter) profile(t *testing.T, r *running, u *updated, set *updateSet) {
 	for _, clients := range clientsAtOnce {
 		rest(pause)
 		stop, done := make(chan struct{}), make(chan error, 1)
@@ -369,7 +401,11 @@ func (m *meter) profile(t *testing.T, r *running, u *updated, names int) {
 		if err := errors.Join(err, <-done); err != nil {
 			t.Fatalf("profile of %s: %v", r.name, err)
 		}
-		path := filepath.Join(*profileFlag, fmt.Sprintf("update-%d-%d.pprof", names, clients))
+		kind := ""
+		if set.signed {
+			kind = "signed-"
+		}
+		path := filepath.Join(*profileFlag, fmt.Sprintf("update-%s%d-%d.pprof", kind, set.names, clients))
 		if err := os.WriteFile(path, body, 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -385,8 +421,10 @@ func profileAddress(metricsAt string) string {
 }
 
 // startUpdated starts a server as primary of a zone that who has its key may change
-// and fetch, with a copy of the file. What it writes goes to a file.
-func startUpdated(t testing.TB, u *updated, z server.Zone) *server.Server {
+// and fetch, with a copy of the file. What it writes goes to a file. With signed it
+// signs the zone, with one key for ECDSA P-256 and with NSEC; named begins with a
+// signed one, for it signs in the background, in small steps (see namedSteps).
+func startUpdated(t testing.TB, u *updated, z server.Zone, signed bool) *server.Server {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "zone")
@@ -394,27 +432,40 @@ func startUpdated(t testing.TB, u *updated, z server.Zone) *server.Server {
 		t.Fatal(err)
 	}
 	z.File = file
-	switch u.server {
-	case ours:
+	var s *server.Server
+	switch {
+	case u.server == ours:
 		port, err := server.FreePort()
 		if err != nil {
 			t.Fatal(err)
 		}
 		u.metricsAt = fmt.Sprintf("127.0.0.1:%d", port)
-		return server.StartOurs(t, oursUpdated(z, dir, u.metricsAt, *profileFlag != ""), z.Origin)
-	case "knotd":
-		return startOther(t, u.server, `-c "$2"`, knotdUpdated(z, dir), z.Origin)
+		s = server.StartOurs(t, oursUpdated(z, dir, u.metricsAt, *profileFlag != "", signed), z.Origin)
+	case u.server == "knotd":
+		s = startOther(t, u.server, `-c "$2"`, knotdUpdated(z, dir, signed), z.Origin)
+	case signed:
+		if err := presign(dir, z.Origin, file, u.server == inlined); err != nil {
+			t.Fatal(err)
+		}
+		s = startOther(t, "named", `-g -n 1 -c "$2"`, namedUpdated(z, dir, namedPolicy(u.server == inlined)), z.Origin)
 	default:
-		return startOther(t, u.server, `-g -n 1 -c "$2"`, namedUpdated(z, dir), z.Origin)
+		s = startOther(t, "named", `-g -n 1 -c "$2"`, namedUpdated(z, dir, ""), z.Origin)
 	}
+	if signed {
+		u.validator = newValidator(s.Addr, z.Origin)
+	}
+	return s
 }
 
 // oursUpdated gives our Corefile. The metrics are in a block of their own, so that
 // they are not in the chain of what is measured.
-func oursUpdated(z server.Zone, dir, metricsAt string, profiled bool) string {
-	pprof := ""
+func oursUpdated(z server.Zone, dir, metricsAt string, profiled, signed bool) string {
+	pprof, dnssec := "", ""
 	if profiled {
 		pprof = "\n\tpprof " + profileAddress(metricsAt)
+	}
+	if signed {
+		dnssec = "\n\t\tdnssec"
 	}
 	_, port, _ := net.SplitHostPort(metricsAt)
 	return fmt.Sprintf(`%[1]s:%[2]s {
@@ -425,7 +476,7 @@ func oursUpdated(z server.Zone, dir, metricsAt string, profiled bool) string {
 	authority {
 		file %[6]s seed
 		store %[7]s/store
-		transfer key %[3]s
+		transfer key %[3]s%[11]s
 	}
 	fastpath
 	update {
@@ -436,12 +487,12 @@ metrics.invalid:%[8]s {
 	bind 127.0.0.3
 	prometheus %[9]s%[10]s
 }
-`, z.Origin, server.Port, z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.File, dir, port, metricsAt, pprof)
+`, z.Origin, server.Port, z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.File, dir, port, metricsAt, pprof, dnssec)
 }
 
 // namedUpdated gives a configuration for named with the settings that package server
-// has for it.
-func namedUpdated(z server.Zone, dir string) string {
+// has for it, and more for the zone.
+func namedUpdated(z server.Zone, dir, more string) string {
 	return fmt.Sprintf(`options {
 	directory %[1]q;
 	pid-file none;
@@ -462,14 +513,19 @@ zone %[6]q {
 	file %[7]q;
 	allow-update { key %[3]q; };
 	allow-transfer { key %[3]q; };
-};
-`, dir, server.Port, z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.Origin, z.File)
+%[8]s};
+`, dir, server.Port, z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.Origin, z.File, more)
 }
 
 // knotdUpdated gives a configuration for knotd with the settings that package server
 // has for it, but the journal as it comes, and without writing the zone file after
 // each change: it is faster so.
-func knotdUpdated(z server.Zone, dir string) string {
+func knotdUpdated(z server.Zone, dir string, signed bool) string {
+	policy, signing := "", ""
+	if signed {
+		policy = "policy:\n  - id: single\n    algorithm: ecdsap256sha256\n    single-type-signing: on\n    nsec3: off\n"
+		signing = "    dnssec-signing: on\n    dnssec-policy: single\n"
+	}
 	return fmt.Sprintf(`server:
     rundir: %[1]q
     listen: 127.0.0.1@%[2]s
@@ -490,13 +546,13 @@ acl:
     address: 127.0.0.0/8
     key: %[3]q
     action: [transfer, update]
-zone:
+%[8]szone:
   - domain: %[6]q
     file: %[7]q
     acl: key
     semantic-checks: off
     zonefile-sync: -1
-`, dir, server.Port, z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.Origin, z.File)
+%[9]s`, dir, server.Port, z.Key.Name, z.Key.Algorithm, z.Key.Secret, z.Origin, z.File, policy, signing)
 }
 
 // startOther starts a peer with a configuration in which [server.Port] stands for the

@@ -49,6 +49,19 @@ func measuredUpdates() *report {
 				{server: "knotd", clients: [2]updates{{rates: []float64{50}}, {rates: []float64{1300}}}},
 			}},
 		},
+		signed: []*updateSet{
+			{names: 1004, signed: true, results: []*updated{
+				{server: ours, clients: [2]updates{{rates: []float64{1900}}, {rates: []float64{6000}, waits: []time.Duration{0, 0, time.Second}}}},
+				{server: "knotd", clients: [2]updates{{rates: []float64{60}}, {rates: []float64{9000}}}},
+				{server: "named", clients: [2]updates{{rates: []float64{800}}, {rates: []float64{1400}}}},
+				{server: inlined, clients: [2]updates{{rates: []float64{700}}, {rates: []float64{1600}, costs: []float64{500}, batch: []float64{1.5}, waits: []time.Duration{30 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond}}}},
+			}},
+			{names: 100_004, signed: true, results: []*updated{
+				{server: ours, clients: [2]updates{{}, {rates: []float64{6000}}}},
+				{server: "named", clients: [2]updates{{}, {rates: []float64{1400}}}},
+				{server: inlined, clients: [2]updates{{}, {rates: []float64{1300}}}},
+			}},
+		},
 		disk: latencies{each: []time.Duration{100 * time.Microsecond, 200 * time.Microsecond}, took: time.Second},
 	}
 }
@@ -64,6 +77,8 @@ func TestUpdateTargets(t *testing.T) {
 		"32 clients, 100004 names":                            {met, "≥ 4.00 × named"},           // 8400 / 1500
 		"CPU time, 32 clients, 100004 names":                  {unmeasured, "≤ 1.00 × 100 µs"},   // nothing
 		"query p99 among updates of 32 clients, 100004 names": {unmeasured, "≤ 1.50 × without updates"},
+		"32 clients, 1004 names, signed":                      {missed, "≥ 4.00 × named inline"}, // 6000 / 1600
+		"32 clients, 100004 names, signed":                    {met, "≥ 4.00 × named"},           // 6000 / 1400
 		"100004 names beside 1004, clients: 1":                {missed, "the small zone ± 15 %"}, // 2900 / 2500
 		"100004 names beside 1004, clients: 32":               {missed, "the small zone ± 15 %"}, // 8400 / 10000
 	}
@@ -78,13 +93,14 @@ func TestUpdateTargets(t *testing.T) {
 		}
 	}
 	r.updates[1].find(ours).clients[alone].rates[0] = 2874
-	if x := r.updateTargets()[8]; x.verdict() != met {
+	if x := r.updateTargets()[10]; x.verdict() != met {
 		t.Errorf("%+v is %s", x, x.verdict())
 	}
 	// Without peers, and of one zone, nothing compares.
-	r.updates = r.updates[:1]
+	r.updates, r.signed = r.updates[:1], r.signed[:1]
+	r.signed[0].results = r.signed[0].results[:2]
 	r.updates[0].results = r.updates[0].results[:1]
-	if got := verdicts(r.updateTargets()); got != "2 targets met, 0 missed, 2 not measured" {
+	if got := verdicts(r.updateTargets()); got != "2 targets met, 0 missed, 3 not measured" {
 		t.Error(got)
 	}
 	if list := (&report{}).updateTargets(); len(list) != 0 {
@@ -124,6 +140,9 @@ func TestUpdateText(t *testing.T) {
 		"| 1004 | 1 | trustdns | 2500 (2000–3000) | 0.40 | 5.00 | 200.0 (190.0–210.0) | 1.0 | 0 |",
 		"| 1004 | 32 | trustdns | 10000 (10000–10000) | 3.00 | 9.00 | 100.0 (100.0–100.0) | 14.5 | 3 |",
 		"| 100004 | 1 | named | 1900 (1900–1900) | – | – | – | – | 0 |",
+		"| 32 clients, 1004 names, signed | 6000.00 updates/s | 1600.00 updates/s | 3.750 | ≥ 4.00 × named inline | **missed** |",
+		"| 1004 | 32 | named inline | 1600 (1600–1600) | – | – | 500.0 (500.0–500.0) | 1.5 | 20.00 | 0 |",
+		"| 1004 | 32 | trustdns | 6000 (6000–6000) | – | – | – | – | – | 0 |",
 		"| 1004 | trustdns | 200.0 | 200.0 | 3 | 300.0 | 300.0 | 3 | 1.50 | 8000 | 20.0 |",
 		"| 1004 | knotd | 100.0 | 100.0 | 1 | 200.0 | 200.0 | 1 | 2.00 | – | 20.0 |",
 		"| 100004 | named | – | – | 0 | – | – | 0 | – | – | – |",
@@ -173,7 +192,7 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// All servers take updates and say so truly.
+// All servers take updates and say so truly, and sign what they take.
 func TestUpdateRound(t *testing.T) {
 	s := mixed("updates", "updates.example.", 100)
 	path := filepath.Join(t.TempDir(), "zone")
@@ -188,37 +207,45 @@ func TestUpdateRound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range candidates {
-		if !slices.Contains(updaters, c.name) {
-			continue
+	round := func(t *testing.T, c candidate, signed bool) {
+		if c.program != "" {
+			server.Require(t, c.program)
 		}
-		t.Run(c.name, func(t *testing.T) {
-			if c.program != "" {
-				server.Require(t, c.program)
+		u := &updated{server: c.name}
+		r := &running{candidate: c, Server: startUpdated(t, u, server.Zone{Origin: s.origin, File: path, Key: &benchKey}, signed)}
+		if !strings.Contains(r.Name, ".") && c.program != "" {
+			t.Errorf("no version in %q", r.Name)
+		}
+		u.writers = writersTo(t, r.Addr, s.origin, clientsAtOnce[many])
+		m := &meter{extent: extent{round: 100 * time.Millisecond}}
+		if err := m.updateRound(t.Context(), s, r, u, messages); err != nil {
+			t.Fatalf("%v\n%s", err, r.Log())
+		}
+		for i, x := range u.clients {
+			if len(x.rates) != 1 || x.rates[0] <= 0 || x.batch[0] <= 0 || len(x.each.each) == 0 || (len(x.waits) == 1) != signed {
+				t.Errorf("%d clients: %+v", clientsAtOnce[i], x)
 			}
-			u := &updated{server: c.name}
-			r := &running{candidate: c, Server: startUpdated(t, u, server.Zone{Origin: s.origin, File: path, Key: &benchKey})}
-			if !strings.Contains(r.Name, ".") && c.program != "" {
-				t.Errorf("no version in %q", r.Name)
-			}
-			u.writers = writersTo(t, r.Addr, s.origin, clientsAtOnce[many])
-			m := &meter{extent: extent{round: 100 * time.Millisecond}}
-			if err := m.updateRound(t.Context(), s, r, u, messages); err != nil {
-				t.Fatalf("%v\n%s", err, r.Log())
-			}
-			for i, x := range u.clients {
-				if len(x.rates) != 1 || x.rates[0] <= 0 || x.batch[0] < 1 || len(x.each.each) == 0 {
-					t.Errorf("%d clients: %+v", clientsAtOnce[i], x)
-				}
-			}
-			if len(u.idle) != 1 || len(u.storm) != 1 || u.idle[0].sent == 0 || u.storm[0].sent == 0 {
-				t.Errorf("queries: %d and %d rounds", len(u.idle), len(u.storm))
-			}
-			records, err := verifyZone(r.Addr, s.origin, snap.Records(), u.writers, &benchKey)
-			if err != nil || records <= snap.Records() {
-				t.Errorf("%d records, %v", records, err)
-			}
-		})
+		}
+		switch {
+		case signed && len(u.idle)+len(u.storm) > 0, !signed && (len(u.idle) != 1 || len(u.storm) != 1 || u.idle[0].sent == 0 || u.storm[0].sent == 0):
+			t.Errorf("queries: %d and %d rounds", len(u.idle), len(u.storm))
+		}
+		records, err := verifyZone(r.Addr, s.origin, snap.Records(), u.writers, &benchKey, u.validator)
+		if err != nil || records <= snap.Records() {
+			t.Errorf("%d records, %v", records, err)
+		}
+	}
+	var list []candidate
+	for _, c := range candidates {
+		if slices.Contains(updaters, c.name) {
+			list = append(list, c)
+		}
+	}
+	for _, c := range list {
+		t.Run(c.name, func(t *testing.T) { round(t, c, false) })
+	}
+	for _, c := range signers(list) {
+		t.Run(c.name+" signed", func(t *testing.T) { round(t, c, true) })
 	}
 }
 

@@ -359,6 +359,9 @@ func (k *Keeper) Sign(t *zone.Txn, since zone.Savepoint) (signatures int, err er
 	n, with := &k.next, k.using()
 	n.made = true
 	if with == nil {
+		if !marked(t.At(since)) && !marked(t.View()) {
+			return 0, nil
+		}
 		return 0, signer.Strip(t)
 	}
 	if k.settings.Online {

@@ -333,11 +333,20 @@ func (r *Ring) early(k *key, at int64) error {
 	return nil
 }
 
+// parented gives a key that may have a DS.
+func (r *Ring) parented(id ID) (*key, error) {
+	k, err := r.find(id)
+	if err == nil && !k.sep() {
+		err = fmt.Errorf("%s: DS of %s: %w as a KSK or CSK", r.zone, id, ErrUnknownKey)
+	}
+	return k, err
+}
+
 // DSSeen says that all servers of the parent had a DS record of the key at a time, with
-// a TTL; 0: unknown. The error wraps ErrUnknownKey, or ErrEarly if it was to go before and
+// a TTL; 0: unknown. The error wraps ErrUnknownKey, as for a ZSK, or ErrEarly if it was to go before and
 // the parent may still act on that: Parents says when it is to be asked.
 func (r *Ring) DSSeen(id ID, now time.Time, ttl time.Duration) error {
-	k, err := r.find(id)
+	k, err := r.parented(id)
 	if err != nil {
 		return err
 	}
@@ -365,11 +374,11 @@ func (r *Ring) DSSeen(id ID, now time.Time, ttl time.Duration) error {
 }
 
 // DSGone says that no server of the parent had a DS record of the key at a time. ttl is
-// that of the DS RRset before; 0: unknown. The error wraps ErrUnknownKey, or ErrEarly if
+// that of the DS RRset before; 0: unknown. The error wraps ErrUnknownKey, as for a ZSK, or ErrEarly if
 // the parent may still act on CDS records from before the removal was asked for: Parents
 // says when it is to be asked.
 func (r *Ring) DSGone(id ID, now time.Time, ttl time.Duration) error {
-	k, err := r.find(id)
+	k, err := r.parented(id)
 	if err != nil {
 		return err
 	}
@@ -398,15 +407,19 @@ func (r *Ring) DSGone(id ID, now time.Time, ttl time.Duration) error {
 // exchanged without an outage (RFC 6781 §4.3.1.1). The error wraps ErrBusy, and says why,
 // if there is a rollover under way, or no key.
 func (r *Ring) Rollover(role signer.Role) error {
-	if why := r.busy(role != signer.ZSK); why != "" {
-		return fmt.Errorf("%s: %s: %w: %s", r.zone, role, ErrBusy, why)
+	why := r.busy(role != signer.ZSK)
+	k := r.newest(r.policy.times().alg, role != signer.ZSK)
+	switch {
+	case role == signer.ZSK && !r.policy.Split:
+		why = "there is a CSK alone"
+	case k == nil || why != "":
+	case k.roll:
+		why = "it was asked for before"
+	default:
+		k.roll, r.touched = true, true
+		return nil
 	}
-	if role == signer.ZSK && !r.policy.Split {
-		return fmt.Errorf("%s: %s: %w: there is a CSK alone", r.zone, role, ErrBusy)
-	}
-	r.newest(r.policy.times().alg, role != signer.ZSK).roll = true
-	r.touched = true
-	return nil
+	return fmt.Errorf("%s: %s: %w: %s", r.zone, role, ErrBusy, why)
 }
 
 // Remove has the next Step take a key out of the zone at once, with all its signatures,

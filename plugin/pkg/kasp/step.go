@@ -325,7 +325,7 @@ func (r *Ring) Next(now time.Time) (next time.Time, ok bool) {
 	if len(r.keys) == 0 && r.policy.Insecure {
 		return time.Time{}, false
 	}
-	if len(r.keys) == 0 || r.any(func(k *key) bool { return k.remove }) {
+	if len(r.keys) == 0 || r.any(func(k *key) bool { return k.remove || k.roll && r.busy(k.sep()) == "" }) {
 		return now, true
 	}
 	at, busy := r.saved+day, false
@@ -399,8 +399,6 @@ func (r *Ring) busy(sep bool) string {
 		return "the zone is to leave DNSSEC"
 	case k == nil:
 		return "there is no such key yet"
-	case k.roll:
-		return "it was asked for before"
 	case r.any(func(o *key) bool { return o.Algorithm() != alg && !o.removed }):
 		return "the algorithm is being exchanged"
 	case r.any(func(o *key) bool { return o.id() != k.id() && o.sep() == sep && !o.removed }):
@@ -425,13 +423,8 @@ func (s *step) make() error {
 				return err
 			}
 		case k == nil || !sep && !s.policy.Split:
-		case k.roll, s.ends(k) != 0 && s.ends(k) <= s.now && (!sep || k.ds.state == Omnipresent):
-			asked := k.roll
+		case s.busy(sep) == "" && (k.roll || s.ends(k) != 0 && s.ends(k) <= s.now && (!sep || k.ds.state == Omnipresent)):
 			k.roll = false
-			if s.busy(sep) != "" {
-				k.roll = asked
-				continue
-			}
 			if err := s.add(s.alg, sep); err != nil {
 				return err
 			}

@@ -146,6 +146,18 @@ func TestCases(t *testing.T) {
 			"C8 255 octets", long + strings.Repeat("x", 56) + ".example. A", 0,
 			soa + "au " + long + strings.Repeat("x", 56) + ".example. 300 IN NSEC " + strings.Repeat("l", 61) + `m.` + long[63:] + strings.Repeat("x", 56) + ".example. RRSIG NSEC NXNAME +1\n",
 		},
+		{
+			"C8 255 octets, before the capitals", strings.Repeat("l", 61) + "@." + long[63:] + strings.Repeat("x", 56) + ".example. A", 0,
+			soa + "au " + strings.Repeat("l", 61) + `\@.` + long[63:] + strings.Repeat("x", 56) + ".example. 300 IN NSEC " + strings.Repeat("l", 61) + `[.` + long[63:] + strings.Repeat("x", 56) + ".example. RRSIG NSEC NXNAME +1\n",
+		},
+		{
+			"C8 255 octets, the last octet is the greatest", strings.Repeat("l", 60) + `m\255.` + long[63:] + strings.Repeat("x", 56) + ".example. A", 0,
+			soa + "au " + strings.Repeat("l", 60) + `m\255.` + long[63:] + strings.Repeat("x", 56) + ".example. 300 IN NSEC " + strings.Repeat("l", 60) + `n.` + long[63:] + strings.Repeat("x", 56) + ".example. RRSIG NSEC NXNAME +1\n",
+		},
+		{
+			"C8 255 octets, all octets are the greatest", strings.Repeat(`\255`, 62) + "." + long[63:] + strings.Repeat("x", 56) + ".example. A", 0,
+			soa + "au " + strings.Repeat(`\255`, 62) + "." + long[63:] + strings.Repeat("x", 56) + ".example. 300 IN NSEC " + strings.Repeat("l", 62) + `\000.` + long[126:] + strings.Repeat("x", 56) + ".example. RRSIG NSEC NXNAME +1\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := newExample(t, onlinesign.Size{})
