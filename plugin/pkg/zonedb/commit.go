@@ -156,8 +156,30 @@ func (z *Zone) work(r *request) {
 		// With one processor the writer that is woken would run before those who are
 		// about to join the queue, and commit alone what could be one commit.
 		runtime.Gosched()
+		if z.signer != nil {
+			z.gather()
+		}
 		batch = z.next()
 		z.batch(batch)
+	}
+}
+
+// patience is how often in a row nobody may have joined before a batch is made.
+const patience = 4
+
+// gather waits as long as others join the queue: what is signed together shares the
+// signatures over the SOA record and those of neighbors.
+func (z *Zone) gather() {
+	waiting := func() int {
+		z.queueMu.Lock()
+		defer z.queueMu.Unlock()
+		return len(z.queue)
+	}
+	for n, alone := waiting(), 0; alone < patience && n < maxBatch; alone++ {
+		runtime.Gosched()
+		if now := waiting(); now != n {
+			n, alone = now, -1
+		}
 	}
 }
 
