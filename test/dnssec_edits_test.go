@@ -18,7 +18,8 @@ type signedEditor struct {
 	origin string
 	sets   map[setID][]dns.RR // but the SOA record
 	soa    *dns.SOA
-	full   int // how many sets it does not outgrow
+	full   int  // how many sets it does not outgrow
+	bare   bool // nothing is below DNAME records, as knotd wants it
 }
 
 // setID names an RRset.
@@ -27,9 +28,9 @@ type setID struct {
 	typ   uint16
 }
 
-func newSignedEditor(t *testing.T, origin string, seed uint64) *signedEditor {
+func newSignedEditor(t *testing.T, origin string, seed uint64, bare bool) *signedEditor {
 	t.Helper()
-	e := &signedEditor{Rand: rand.New(rand.NewPCG(seed, 4035)), origin: origin, sets: make(map[setID][]dns.RR), full: 70}
+	e := &signedEditor{Rand: rand.New(rand.NewPCG(seed, 4035)), origin: origin, sets: make(map[setID][]dns.RR), full: 70, bare: bare}
 	e.soa = e.rr(t, origin, 3600, "SOA ns hostmaster 100 7200 3600 1209600 300").(*dns.SOA)
 	for _, line := range []string{"@ NS ns", "ns A 192.0.2.1", "www A 192.0.2.2", "a.b.c TXT deep", "*.d TXT wild", "e NS ns.e", "ns.e A 192.0.2.3"} {
 		owner, rest, _ := strings.Cut(line, " ")
@@ -210,7 +211,7 @@ func (e *signedEditor) try(t *testing.T) {
 			e.add(t, n, e.ds())
 		}
 	case what < 17: // the DS of one
-		for id := range e.sets {
+		for _, id := range e.ids() {
 			if id.typ == dns.TypeNS && id.owner != e.origin && e.IntN(2) == 0 {
 				if e.has(id.owner, dns.TypeDS) && e.IntN(2) == 0 {
 					delete(e.sets, setID{id.owner, dns.TypeDS})
@@ -248,7 +249,7 @@ func (e *signedEditor) tame() bool {
 			return false
 		}
 		switch {
-		case len(id.owner) > 200:
+		case len(id.owner) > 200, e.bare && e.below(id.owner):
 			return false
 		case id.typ == dns.TypeCNAME && (len(set) > 1 || id.owner == e.origin || others()),
 			id.typ == dns.TypeDNAME && (len(set) > 1 || id.owner == e.origin || wild || e.has(id.owner, dns.TypeNS) || e.has(id.owner, dns.TypeCNAME)),
@@ -263,6 +264,16 @@ func (e *signedEditor) tame() bool {
 		}
 	}
 	return true
+}
+
+// below tells whether a name is below a DNAME.
+func (e *signedEditor) below(name string) bool {
+	for id := range e.sets {
+		if id.typ == dns.TypeDNAME && id.owner != name && dns.IsSubDomain(id.owner, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // hidden tells whether a name is below another zone cut than the one given, or below a DNAME.

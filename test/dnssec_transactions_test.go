@@ -46,7 +46,7 @@ type signedZone struct {
 func corefileOf(dir string, zones []*signedZone) string {
 	var b strings.Builder
 	for _, z := range zones {
-		fmt.Fprintf(&b, "%s:%s {\n bind 127.0.0.1\n root %s\n authority {\n  file %s\n  store data\n  transfer net 127.0.0.1\n  dnssec {\n   keys keys\n   %s\n   %s\n  }\n }\n",
+		fmt.Fprintf(&b, "%s:%s {\n bind 127.0.0.1\n root %s\n authority {\n  file %s\n  store data\n  transfer net 127.0.0.0/8\n  dnssec {\n   keys keys\n   %s\n   %s\n  }\n }\n",
 			z.origin, server.Port, dir, filepath.Base(z.file), strings.ReplaceAll(z.keys, ";", "\n   "), denials[z.denial].setting)
 		if z.updated {
 			fmt.Fprintf(&b, " keys {\n  %s }\n update {\n  grant all.test. zonesub ANY\n }\n", tsigLine(allKey))
@@ -68,7 +68,7 @@ func TestSignedTransactions(t *testing.T) {
 	for i, keys := range []string{"algorithm 13", "algorithm 15;split 0 0", "algorithm 8", "algorithm 14;split 0 0", "algorithm 13", "algorithm 15;cds off"} {
 		origin := fmt.Sprintf("z%d.signed.example.", i)
 		z := &signedZone{
-			signedEditor: newSignedEditor(t, origin, uint64(i)), keys: keys, updated: i < len(denials), denial: i % len(denials),
+			signedEditor: newSignedEditor(t, origin, uint64(i), false), keys: keys, updated: i < len(denials), denial: i % len(denials),
 			file: filepath.Join(dir, fmt.Sprintf("z%d.zone", i)), seen: make(map[uint32]*secondary.Version), folder: filepath.Join(dir, "keys"), dir: t.TempDir(),
 		}
 		write(t, z.file, z.text())

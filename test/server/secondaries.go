@@ -22,6 +22,8 @@ type Primary struct {
 	Zones   []string
 	Key     *Key // signs requests to the primary; nil: none are signed
 	Refresh int  // seconds after which it is asked, at the latest, whether there is a new version
+	// Validate has knotd refuse versions that are not signed as they should be; the others do not look at that.
+	Validate bool
 }
 
 // StartNamedSecondary starts named as secondary of zones, with AXFR for everybody, and waits until it has them. Its log
@@ -120,13 +122,14 @@ template:
     master: primary
     acl: [all, notify]
     semantic-checks: off
+    dnssec-validation: %[8]s
     zonefile-sync: -1
     refresh-min-interval: 2
     refresh-max-interval: %[7]d
     retry-min-interval: 1
     retry-max-interval: 1
 zone:
-`, dir, port, p.Addr.Addr(), p.Addr.Port(), KnotdSource, key, max(2, p.Refresh))
+`, dir, port, p.Addr.Addr(), p.Addr.Port(), KnotdSource, key, max(2, p.Refresh), map[bool]string{true: "on", false: "off"}[p.Validate])
 			for _, z := range p.Zones {
 				fmt.Fprintf(&b, "  - domain: %q\n", z)
 			}

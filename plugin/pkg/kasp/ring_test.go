@@ -805,6 +805,51 @@ func TestJumps(t *testing.T) {
 	}
 }
 
+// TestImportedNow: what was imported signs from the first Step on, which is due at once: the
+// zone must not be served without signatures until the next.
+func TestImportedNow(t *testing.T) {
+	zone := dnsname.MustParse("example.")
+	k, err := signer.Generate(zone, signer.ED25519, signer.KSK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := kasp.New(zone, kasp.Policy{}, nil)
+	if err := r.Import(start, []kasp.Imported{{Key: k}}); err != nil {
+		t.Fatal(err)
+	}
+	if next, ok := r.Next(start); !ok || next.After(start) {
+		t.Errorf("the first Step is due at %s, %v", next, ok)
+	}
+	if _, err := r.Step(start, kasp.Facts{}); err != nil {
+		t.Fatal(err)
+	}
+	if next, ok := r.Next(start); !ok || !next.After(start) || r.Unsigned() {
+		t.Errorf("the next Step is due at %s, %v", next, ok)
+	}
+}
+
+// TestRestartAtOnce: a server that is started again in the second in which it ended does
+// not take that for a jump of the clock.
+func TestRestartAtOnce(t *testing.T) {
+	zone := dnsname.MustParse("example.")
+	at := start.Add(300 * time.Millisecond)
+	r := kasp.New(zone, kasp.Policy{}, nil)
+	if _, err := r.Step(at, kasp.Facts{}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := r.Marshal(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := kasp.Parse(zone, kasp.Policy{}, nil, text, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan, err := again.Step(at.Add(time.Millisecond), kasp.Facts{}); err != nil || plan.Jump != 0 {
+		t.Errorf("a jump by %s, %v", plan.Jump, err)
+	}
+}
+
 // TestNew: the parent is asked at once for the DS of a zone that nobody has seen so far,
 // and of one that somebody has when its caches have forgotten that it was not signed.
 func TestNew(t *testing.T) {

@@ -126,7 +126,7 @@ func (r *Ring) passed(now int64, elapsed time.Duration) (jump time.Duration) {
 	off := gap - seconds(elapsed, 0)
 	switch {
 	case elapsed > 0 && (off > clockError || off < -clockError):
-	case elapsed <= 0 && (gap < 0 || gap > longRest):
+	case elapsed <= 0 && (gap < -1 || gap > longRest): // the last is rounded up
 		off = gap
 	default:
 		off = 0
@@ -325,7 +325,7 @@ func (r *Ring) Next(now time.Time) (next time.Time, ok bool) {
 	if len(r.keys) == 0 && r.policy.Insecure {
 		return time.Time{}, false
 	}
-	if len(r.keys) == 0 || r.any(func(k *key) bool { return k.remove || k.roll && r.busy(k.sep()) == "" }) {
+	if len(r.keys) == 0 || r.touched || r.any(func(k *key) bool { return k.remove || k.roll && r.busy(k.sep()) == "" }) {
 		return now, true
 	}
 	at, busy := r.saved+day, false
