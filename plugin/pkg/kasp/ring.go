@@ -94,13 +94,15 @@ type memory struct {
 	seen int64 // until when more than last was served
 }
 
-// note takes a TTL, after which ttl is that with which something may be in a cache.
-func (m *memory) note(ttl, at, propagation int64) {
+// note takes a TTL, after which ttl is that with which something may be in a cache, or,
+// where servers are late, the one that is enough for a wait that begins now: it counts
+// from when they are not.
+func (m *memory) note(ttl, at int64) {
 	if ttl < m.last {
 		m.seen = at
 	}
 	m.last = ttl
-	if ttl >= m.ttl || at > m.seen+propagation+m.ttl {
+	if ttl >= m.ttl || at > m.seen+m.ttl {
 		m.ttl = ttl
 	}
 }

@@ -233,7 +233,11 @@ func TestLeave(t *testing.T) {
 	if err := s.ring.Rollover(signer.ZSK); !errors.Is(err, kasp.ErrBusy) {
 		t.Errorf("rollover: %v", err)
 	}
-	s.ring.SetPolicy(secure) // the parent has done nothing
+	s.ring.SetPolicy(secure) // the parent has done nothing, as far as is known
+	s.stepNow()
+	if err := s.ring.DSSeen(s.ring.Keys()[0].Key, s.wall(), 0); !errors.Is(err, kasp.ErrEarly) {
+		t.Errorf("still there at once: %v", err)
+	}
 	s.wait(quiet)
 	s.good(s.atRest())
 	s.ring.SetPolicy(insecure)
