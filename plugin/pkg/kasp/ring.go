@@ -76,7 +76,7 @@ func (k *key) sep() bool       { return k.Role() != signer.ZSK }
 func (k *key) published() bool { return k.dnskey.state == Rumored || k.dnskey.state == Omnipresent }
 func (k *key) signing() bool   { return k.data.state == Rumored || k.data.state == Omnipresent }
 func (k *key) asked() bool     { return k.ds.state == Rumored || k.ds.state == Omnipresent }
-func (k *key) there() bool { return k.ds.state == Omnipresent || k.ds.state == Rumored && k.told != 0 }
+func (k *key) there() bool     { return k.ds.state == Omnipresent || k.ds.state == Rumored && k.told != 0 }
 
 func (k *key) idle() bool {
 	return k.dnskey.state == Hidden && k.data.state == Hidden && k.ds.state == Hidden
