@@ -53,7 +53,7 @@ func life(seed uint64) *world {
 	w.propagation = []int64{minute, 30 * minute, 6 * hour}[rng.IntN(3)]
 	w.lateParent = []int64{10 * minute, hour, day}[rng.IntN(3)]
 	w.safety = []int64{minute, 2 * minute, 20 * minute}[rng.IntN(3)]
-	w.mode = parentMode(rng.IntN(2))
+	w.mode = parentMode(rng.IntN(3))
 	w.tells, w.lossy = rng.IntN(2) == 0, rng.IntN(2) == 0
 	w.ring.SetPolicy(w.complete(w.policy()))
 	return w
@@ -126,6 +126,9 @@ func (w *world) live(length int64) error {
 	p.KSKLifetime, p.ZSKLifetime = 0, 0
 	w.ring.SetPolicy(p)
 	w.lossy = false
+	if w.mode == never {
+		w.mode = scans
+	}
 	if err := w.run(120*day, activity{10 * minute, 5 * day, w.parent}, activity{10 * minute, day, w.poll}); err != nil {
 		return fmt.Errorf("at rest: %w", err)
 	}
