@@ -53,7 +53,7 @@ func (i *Imported) Read(path string, private, state []byte) error {
 				*where = t
 			}
 			if where := states[name]; where != nil && file.end == ".state" {
-				s := slices.Index(stateNames[:], strings.Replace(value, "rumoured", "rumored", 1))
+				s := slices.Index(stateNames[:], strings.Replace(value, "rumoured", "rumored", 1)) //nolint:misspell // the word of BIND
 				if value == "NA" {
 					continue
 				}

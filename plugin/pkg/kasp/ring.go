@@ -94,13 +94,15 @@ type memory struct {
 	seen int64 // until when more than last was served
 }
 
-// note takes a TTL, after which ttl is that with which something may be in a cache.
-func (m *memory) note(ttl, at, propagation int64) {
+// note takes a TTL, after which ttl is that with which something may be in a cache, or,
+// where servers are late, the one that is enough for a wait that begins now: it counts
+// from when they are not.
+func (m *memory) note(ttl, at int64) {
 	if ttl < m.last {
 		m.seen = at
 	}
 	m.last = ttl
-	if ttl >= m.ttl || at > m.seen+propagation+m.ttl {
+	if ttl >= m.ttl || at > m.seen+m.ttl {
 		m.ttl = ttl
 	}
 }
@@ -343,8 +345,9 @@ func (r *Ring) parented(id ID) (*key, error) {
 }
 
 // DSSeen says that all servers of the parent had a DS record of the key at a time, with
-// a TTL; 0: unknown. The error wraps ErrUnknownKey, as for a ZSK, or ErrEarly if it was to go before and
-// the parent may still act on that: Parents says when it is to be asked.
+// a TTL; 0: unknown. The error wraps ErrUnknownKey, as it does for a ZSK, or ErrEarly if
+// the record was to go before and the parent may still act on that: Parents says when it is
+// to be asked.
 func (r *Ring) DSSeen(id ID, now time.Time, ttl time.Duration) error {
 	k, err := r.parented(id)
 	if err != nil {
@@ -374,9 +377,9 @@ func (r *Ring) DSSeen(id ID, now time.Time, ttl time.Duration) error {
 }
 
 // DSGone says that no server of the parent had a DS record of the key at a time. ttl is
-// that of the DS RRset before; 0: unknown. The error wraps ErrUnknownKey, as for a ZSK, or ErrEarly if
-// the parent may still act on CDS records from before the removal was asked for: Parents
-// says when it is to be asked.
+// that of the DS RRset before; 0: unknown. The error wraps ErrUnknownKey, as it does for a
+// ZSK, or ErrEarly if the parent may still act on CDS records from before the removal was
+// asked for: Parents says when it is to be asked.
 func (r *Ring) DSGone(id ID, now time.Time, ttl time.Duration) error {
 	k, err := r.parented(id)
 	if err != nil {

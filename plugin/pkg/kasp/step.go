@@ -68,8 +68,8 @@ func (r *Ring) Step(now time.Time, f Facts) (Plan, error) {
 		s.at++
 	}
 	n.stepped = s.at
-	n.maxTTL.note(min(max(seconds(f.MaxTTL, 0), 0), longest), s.at, s.propagation)
-	n.keyTTL.note(s.dnskeyTTL, s.at, s.propagation)
+	n.maxTTL.note(min(max(seconds(f.MaxTTL, 0), 0), longest), s.at)
+	n.keyTTL.note(s.dnskeyTTL, s.at)
 	for again := true; again; { // every round brings a key further, and none goes back at a time
 		var err error
 		if again, err = s.round(); err != nil {

@@ -447,6 +447,38 @@ func TestRetire(t *testing.T) {
 	j.good(t, snap)
 }
 
+// TestRetireCSK: a CSK that becomes a KSK goes on to sign the keys, and its signatures
+// over the data stay until they are due, or all are looked at without Retire.
+func TestRetireCSK(t *testing.T) {
+	origin := dnsname.MustParse("example.")
+	k := testKeys(t, origin, signer.ED25519)
+	ksk, err := k[0].As(signer.KSK)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zsk := signer.Use{Key: k[2], Publish: true, Sign: true}
+	before := newSigner(t, origin, signer.Policy{}, signer.Use{Key: k[0], Publish: true, Sign: true}, signer.Use{Key: k[2], Publish: true})
+	during := newSigner(t, origin, signer.Policy{}, signer.Use{Key: ksk, Publish: true, Sign: true, Retire: true}, zsk)
+	after := newSigner(t, origin, signer.Policy{}, signer.Use{Key: ksk, Publish: true, Sign: true}, zsk)
+	snap, _, _ := version(t, before, unsigned(t, origin), start, nil, nil)
+	snap, change, result := version(t, during, snap, start, nil, nil)
+	if got := signed(change); got != " SOA" || !result.All {
+		t.Errorf("signed when the key becomes a KSK: %s; %+v", got, result)
+	}
+	j := judge{keys: []*signer.Key{ksk}, data: k[2:], extra: k[:1], now: start.Unix()}
+	j.good(t, snap)
+	txn := snap.Begin()
+	point := txn.Savepoint()
+	if result, err := after.Sign(txn, signer.Request{Since: point, Now: start, All: true}); err != nil || result.Signatures != 4 {
+		t.Errorf("the rest: %+v, %v", result, err)
+	}
+	if snap, _, err = txn.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	j.extra = nil
+	j.good(t, snap)
+}
+
 // TestNothingToDo: what is signed stays as it is, and looking at all of it finds that.
 func TestNothingToDo(t *testing.T) {
 	for _, mode := range modes {
