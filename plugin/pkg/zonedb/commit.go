@@ -351,12 +351,20 @@ func (z *Zone) try(e *Edit, r *request, base *zone.Snapshot, spec *Spec) {
 func (z *Zone) counted(v interface {
 	Records() int
 	Proofs() int
+	View() zone.View
 },
 ) int {
-	if z.signer != nil {
-		return v.Records() - v.Proofs()
+	n := v.Records()
+	if z.signer == nil {
+		return n
 	}
-	return v.Records()
+	n -= v.Proofs()
+	view := v.View()
+	for _, typ := range [...]uint16{rrset.TypeDNSKEY, rrset.TypeNSEC3PARAM, rrset.TypeCDS, rrset.TypeCDNSKEY} {
+		set, _ := view.Get(view.Origin(), typ)
+		n -= set.Len()
+	}
+	return n
 }
 
 // finish gives the zone another serial if its records changed since a point where
