@@ -50,6 +50,7 @@ type Keeper struct {
 	rested  time.Time // signatures were refreshed then
 	signed  int64     // the latest time that signatures were made, in seconds since 1970
 	stepped time.Time // something was done about keys then, by the steady clock
+	stepAt  time.Time // from then on there may be more to do; the zero value: at once
 
 	next step
 
@@ -326,7 +327,10 @@ func wanted(w kasp.Parent) string {
 
 // nextStep gives when there is something to be done about keys.
 func (k *Keeper) nextStep(now time.Time) (next time.Time, ok bool) {
-	next, ok = k.ring.Next(now)
+	if next, ok = k.ring.Next(now); next.Before(k.stepAt) { // the clock was set back
+		k.stepAt = next
+	}
+	next = k.stepAt
 	if k.maxTTL != k.toldTTL {
 		next, ok = now, true
 	}
@@ -339,6 +343,7 @@ func (k *Keeper) nextStep(now time.Time) (next time.Time, ok bool) {
 // adopt has what was prepared of keys be what is.
 func (k *Keeper) adopt() {
 	k.ring, k.signer, k.stepped, k.toldTTL = k.next.ring, k.next.signer, k.next.stepped, k.next.maxTTL
+	k.stepAt, _ = k.ring.Next(k.next.now)
 }
 
 // notes gives what is to be kept of a ring.
