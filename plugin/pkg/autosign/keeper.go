@@ -42,13 +42,12 @@ type Keeper struct {
 	signer  *signer.Signer // with those keys; nil: the zone is not to be signed
 	queue   *signer.Queue  // of the version in service; nil: it is not known
 	known   bool           // the zone is as Sign has left it, and not as others have
-	early   bool           // it has signatures that are not valid yet
 	maxTTL  time.Duration  // the greatest of the zone, or greater
 	toldTTL time.Duration  // the one that the ring knows
 
 	retry   time.Time // not before then something is done about keys
 	rested  time.Time // signatures were refreshed then
-	signed  int64     // the latest time that signatures were made, in seconds since 1970
+	signed  int64     // no signature there is was made later, in seconds since 1970; 0: there are none
 	stepped time.Time // something was done about keys then, by the steady clock
 	stepAt  time.Time // from then on there may be more to do; the zero value: at once
 
@@ -171,16 +170,17 @@ func (k *Keeper) tell(s *zone.Snapshot, now time.Time) {
 
 // Serve implements zonedb.Signer.
 func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
-	k.queue, k.early, k.maxTTL = nil, false, 0
+	k.queue, k.signed, k.maxTTL = nil, 0, 0
 	if k.signer != nil && !k.settings.Online {
 		k.queue = k.signer.Queue(s, now)
 	}
 	for set := range s.All() {
 		k.maxTTL = max(k.maxTTL, time.Duration(set.TTL)*time.Second)
 		for sig := range set.Sigs.All() {
-			const inception = 12 // RFC 4034 §3.1
-			if len(sig) >= inception+4 && int32(binary.BigEndian.Uint32([]byte(sig[inception:inception+4]))-uint32(now.Unix())) > 0 {
-				k.early = true
+			const inception = 12 // RFC 4034 §3.1, and which of two is the later in §3.1.5
+			if len(sig) >= inception+4 {
+				since := int32(binary.BigEndian.Uint32([]byte(sig[inception:inception+4])) - uint32(now.Unix()))
+				k.signed = max(k.signed, now.Unix()+int64(since)+int64(backdate/time.Second))
 			}
 		}
 	}
@@ -222,10 +222,16 @@ func (k *Keeper) Prepare(s *zone.Snapshot, now time.Time) (p zonedb.Prepared, er
 // backdate is how much the clock may go back before signatures are not valid yet.
 const backdate = time.Hour
 
+// ahead tells whether there may be signatures that are not valid yet, because the clock
+// was set back after they were made.
+func (k *Keeper) ahead(now time.Time) bool {
+	return k.signed != 0 && now.Unix() < k.signed-int64(backdate/time.Second)
+}
+
 func (k *Keeper) prepareSignatures(p *zonedb.Prepared, with *signer.Signer, s *zone.Snapshot, now time.Time) {
 	n := &k.next
 	expires := k.expires.Load()
-	n.all = n.all || k.early || now.Unix() < k.signed-int64(backdate/time.Second) || expires != 0 && now.Unix() >= expires
+	n.all = n.all || k.ahead(now) || expires != 0 && now.Unix() >= expires
 	if k.queue != nil && now.Sub(k.rested).Abs() >= refreshPause {
 		n.due = k.queue.Due(s, now, maxRefresh)
 	}
@@ -399,7 +405,10 @@ func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
 		k.adopt()
 	}
 	if n.made {
-		k.known, k.early, k.signed = true, false, n.now.Unix()
+		k.known, k.signed = true, max(k.signed, n.now.Unix())
+		if n.all {
+			k.signed = n.now.Unix()
+		}
 		if len(n.due) > 0 {
 			k.rested = n.now
 		}
@@ -431,11 +440,13 @@ func (k *Keeper) Next(s *zone.Snapshot, now time.Time) (next time.Time, ok bool)
 		}
 	}
 	switch {
-	case k.signer != nil && (!k.known || k.early):
+	case k.signer != nil && !k.known:
+		earlier(now)
+	case k.queue != nil && k.ahead(now):
 		earlier(now)
 	case k.queue != nil:
 		if at, due := k.queue.Next(s, now); due {
-			if rested := k.rested.Add(refreshPause); at.Before(rested) {
+			if rested := k.rested.Add(refreshPause); at.Before(rested) && !k.rested.After(now) {
 				at = rested
 			}
 			earlier(at)
