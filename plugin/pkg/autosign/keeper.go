@@ -51,6 +51,9 @@ type Keeper struct {
 	stepped time.Time // something was done about keys then, by the steady clock
 	stepAt  time.Time // from then on there may be more to do; the zero value: at once
 
+	made  []*signer.Key // by steps of which none is durable
+	spare []*signer.Key // those of them that the step that is prepared has not taken
+
 	next step
 
 	online  atomic.Pointer[onlinesign.Signer] // of the version in service, and of the next
@@ -84,7 +87,7 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 	k := &Keeper{settings: s, origin: origin}
 	note, ok := notes[ringNote]
 	var err error
-	if k.ring, err = s.openRing(origin, note, ok, time.Now()); err != nil {
+	if k.ring, err = s.openRing(origin, note, ok, k.generate, time.Now()); err != nil {
 		return nil, err
 	}
 	k.known = ok
@@ -97,12 +100,12 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 
 // openRing gives the keys of a zone: those of the note, or else of the folder, which may
 // have none.
-func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool, now time.Time) (*kasp.Ring, error) {
+func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool, generate kasp.Generate, now time.Time) (*kasp.Ring, error) {
 	f := folder(s.Folder)
 	if ok {
-		return kasp.Parse(origin, s.keys(), f.generate, note, f.load)
+		return kasp.Parse(origin, s.keys(), generate, note, f.load)
 	}
-	r := kasp.New(origin, s.keys(), f.generate)
+	r := kasp.New(origin, s.keys(), generate)
 	if f == "" || s.Insecure {
 		return r, nil
 	}
@@ -197,7 +200,23 @@ func signed(s *zone.Snapshot) bool {
 }
 
 // Start implements zonedb.Signer.
-func (k *Keeper) Start() { k.next = step{} }
+func (k *Keeper) Start() { k.next, k.spare = step{}, slices.Clone(k.made) }
+
+// generate makes a key for the ring. One that was made in vain is taken first: while
+// nothing can be committed the folder must not fill with keys.
+func (k *Keeper) generate(zone dnsname.Name, alg signer.Algorithm, role signer.Role) (*signer.Key, error) {
+	fits := func(o *signer.Key) bool { return o.Algorithm() == alg && o.Role() == role }
+	if i := slices.IndexFunc(k.spare, fits); i >= 0 {
+		key := k.spare[i]
+		k.spare = slices.Delete(k.spare, i, i+1)
+		return key, nil
+	}
+	key, err := folder(k.settings.Folder).generate(zone, alg, role)
+	if err == nil {
+		k.made = append(k.made, key)
+	}
+	return key, err
+}
 
 // Prepare implements zonedb.Signer. Without a key to sign with it fails; else the keys of
 // before go on.
@@ -403,6 +422,7 @@ func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
 	if n.ring != nil {
 		anew = anew || n.signer == nil
 		k.adopt()
+		k.made = nil
 	}
 	if n.made {
 		k.known, k.signed = true, max(k.signed, n.now.Unix())
