@@ -3,12 +3,15 @@ package zonedb_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/autosign"
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/kasp"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/signer"
@@ -119,4 +122,63 @@ func (w *world) onlyBy(gone kasp.ID) {
 			w.t.Errorf("%s %d is not signed by %s", id.owner, id.typ, keys.show())
 		}
 	}
+}
+
+// TestManyAtOnce: edits, what is asked of keys, settings that change, and readers, all at
+// a time.
+func TestManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := settled(t, autosign.Settings{Keys: split})
+		defer func() { w.stop() }()
+		k := w.keeper()
+		var wg sync.WaitGroup
+		for i := range 4 {
+			wg.Go(func() {
+				for j := range 25 {
+					_, err := w.zone.Apply(t.Context(), "test", func(e *zonedb.Edit) error {
+						_, err := e.Add(dnsname.MustParse(fmt.Sprintf("n%d-%d.example.", i, j)), rrset.TypeA, 300, "\xc0\x00\x02\x01")
+						return err
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+			})
+			wg.Go(func() {
+				for range 25 {
+					err := w.maintain(func(k *autosign.Keeper) error { return k.Rollover(signer.Role(1 + i%2)) })
+					if err != nil && !errors.Is(err, kasp.ErrBusy) {
+						t.Error(err)
+					}
+				}
+			})
+			wg.Go(func() {
+				for range 25 {
+					if s := k.Status(w.clock()); !s.Signed {
+						t.Error("not signed")
+					}
+					if s := w.zone.Snapshot().SOA(); s.Sigs.IsEmpty() {
+						t.Error("a version without signatures")
+					}
+				}
+			})
+		}
+		wg.Go(func() { // what is refused has no effect
+			spec := w.spec()
+			spec.Signing = nil
+			for range 25 {
+				if _, err := w.db.Open("other", []zonedb.Spec{spec}, zonedb.Hooks{}); !errors.Is(err, zonedb.ErrSigned) {
+					t.Errorf("opened without signing: %v", err)
+				}
+			}
+		})
+		wg.Wait()
+		w.run(30*day, w.attentive()...)
+		if why := w.atRest(autosign.Settings{Keys: split}); why != "" {
+			t.Errorf("%s\n%s", why, w.ring())
+		}
+		if n := w.words[kasp.Removed]; n != 2 {
+			t.Errorf("keys became %v", w.words)
+		}
+	})
 }

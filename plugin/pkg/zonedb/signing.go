@@ -92,7 +92,15 @@ func (z *Zone) Maintain(ctx context.Context, who string, change func(Signer) err
 // spec wants; the token of the writer is held.
 func (z *Zone) engage(s *zone.Snapshot) error {
 	want := z.Spec().Signing
-	if z.signer != nil && z.signing == want || want == nil && z.signer == nil {
+	switch {
+	case z.signer != nil && z.signing == want:
+		return nil
+	case want == nil && z.keyed.Load(): // by a lease that is about to be refused
+		if z.signer == nil {
+			return ErrSigned
+		}
+		return nil
+	case want == nil && z.signer == nil:
 		return nil
 	}
 	z.signer, z.signing = nil, nil
