@@ -90,7 +90,7 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 	if k.ring, err = s.openRing(origin, note, ok, k.generate, time.Now()); err != nil {
 		return nil, err
 	}
-	k.known = ok
+	k.known = len(note) > 0
 	if k.signer, err = k.signerOf(k.ring); err != nil {
 		return nil, err
 	}
@@ -99,14 +99,15 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 }
 
 // openRing gives the keys of a zone: those of the note, or else of the folder, which may
-// have none.
+// have none. An empty note is that of a zone that has left DNSSEC: what is in the folder
+// was for the time before.
 func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool, generate kasp.Generate, now time.Time) (*kasp.Ring, error) {
 	f := folder(s.Folder)
-	if ok {
+	if len(note) > 0 {
 		return kasp.Parse(origin, s.keys(), generate, note, f.load)
 	}
 	r := kasp.New(origin, s.keys(), generate)
-	if f == "" || s.Insecure {
+	if f == "" || s.Insecure || ok {
 		return r, nil
 	}
 	paths, err := f.paths(origin)
@@ -374,6 +375,9 @@ func (k *Keeper) adopt() {
 // notes gives what is to be kept of a ring.
 func (k *Keeper) notes(r *kasp.Ring) (journal.Notes, error) {
 	if len(r.Keys()) == 0 {
+		if k.settings.Folder != "" {
+			return journal.Notes{ringNote: {}}, nil
+		}
 		return journal.Notes{ringNote: nil}, nil
 	}
 	note, err := r.Marshal(k.settings.Folder == "")

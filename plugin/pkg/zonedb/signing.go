@@ -27,7 +27,8 @@ type Signing interface {
 	Signer(origin dnsname.Name, notes journal.Notes) (Signer, error)
 }
 
-// NotePrefix begins the names of the notes of signers.
+// NotePrefix begins the names of the notes of signers. A zone of which all are empty is
+// not signed.
 const NotePrefix = "dnssec/"
 
 // Signer keeps one zone signed, whoever changes it. Its methods but Strip are called
@@ -134,7 +135,11 @@ func (z *Zone) remember(notes journal.Notes) {
 			z.signNotes[name] = note
 		}
 	}
-	z.keyed.Store(len(z.signNotes) > 0)
+	keyed := false
+	for _, note := range z.signNotes {
+		keyed = keyed || len(note) > 0
+	}
+	z.keyed.Store(keyed)
 }
 
 // forget takes note of what a store has of signers, and of nothing else; the signer
