@@ -351,12 +351,19 @@ func (z *Zone) try(e *Edit, r *request, base *zone.Snapshot, spec *Spec) {
 func (z *Zone) counted(v interface {
 	Records() int
 	Proofs() int
+	View() zone.View
 },
 ) int {
-	if z.signer != nil {
-		return v.Records() - v.Proofs()
+	n := v.Records()
+	if z.signer == nil {
+		return n
 	}
-	return v.Records()
+	for _, typ := range [...]uint16{rrset.TypeDNSKEY, rrset.TypeCDS, rrset.TypeCDNSKEY, rrset.TypeNSEC3PARAM} {
+		if set, ok := v.View().Get(v.View().Origin(), typ); ok {
+			n -= set.Len()
+		}
+	}
+	return n - v.Proofs()
 }
 
 // finish gives the zone another serial if its records changed since a point where

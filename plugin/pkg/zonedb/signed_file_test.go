@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/trustdns/trustdns/plugin/pkg/autosign"
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/rrset"
 	"github.com/trustdns/trustdns/plugin/pkg/signer"
 	"github.com/trustdns/trustdns/plugin/pkg/zone"
@@ -147,4 +148,32 @@ func TestLeavingDNSSEC(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSignedLimit: what signatures need does not count for the limit.
+func TestSignedLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, big(10), autosign.Settings{Keys: split})
+		w.max = 13
+		w.start()
+		defer w.stop()
+		w.run(4*day, w.attentive()...)
+		add := func(name string) error {
+			_, err := w.zone.Apply(t.Context(), "test", func(e *zonedb.Edit) error {
+				_, err := e.Add(dnsname.MustParse(name), rrset.TypeA, 300, "\xc0\x00\x02\x01")
+				return err
+			})
+			return err
+		}
+		if err := add("one.example."); err != nil {
+			t.Errorf("up to the limit: %v", err)
+		}
+		if err := add("two.example."); !errors.Is(err, zonedb.ErrRecords) {
+			t.Errorf("beyond: %v", err)
+		}
+		w.run(day)
+		if n := w.zone.Snapshot().Records(); n < 13*3 {
+			t.Errorf("%d records with signatures", n)
+		}
+	})
 }
