@@ -24,7 +24,7 @@ TOOLS  := bin/tools
 MODULES := . test/interop
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test race-server crash peers lint fuzz bench bench-update clean
+.PHONY: help build run test race-server crash soak peers lint fuzz bench bench-update clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,10 @@ race-server: ## tests the whole server as built with -race; takes some six minut
 
 crash: ## kills the server ROUNDS (200) times while it is updated; SEED repeats a run
 	$(GO) test -v -count=1 -timeout 3h -run '^TestUpdates$$' ./test/crash -rounds $(ROUNDS) -seed $(SEED)
+
+soak: build peers ## what make test does in part: 1000 transactions, 2000 answers for each kind of signed zone; takes half an hour
+	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -count=1 -timeout 3h -run '^TestSigned(Transactions|Answers)$$' ./test -transactions 1000 -questions 2000 -delvs 2000 | $(SAID)
+	$(GO) test -v -count=1 -timeout 3h -run '^TestSignedKills$$' ./test/crash -rounds $(ROUNDS) | $(SAID)
 
 peers:
 	@test/peers/install.sh

@@ -41,6 +41,7 @@ type Keeper struct {
 	ring    *kasp.Ring     // as it is durable
 	signer  *signer.Signer // with those keys; nil: the zone is not to be signed
 	queue   *signer.Queue  // of the version in service; nil: it is not known
+	served  bool           // Serve has seen a version: what stands below is known of it
 	known   bool           // the zone is as Sign has left it, and not as others have
 	maxTTL  time.Duration  // the greatest of the zone, or greater
 	toldTTL time.Duration  // the one that the ring knows
@@ -174,8 +175,8 @@ func (k *Keeper) tell(s *zone.Snapshot, now time.Time) {
 
 // Serve implements zonedb.Signer.
 func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
-	k.queue, k.signed, k.maxTTL = nil, 0, 0
-	if k.signer != nil && !k.settings.Online {
+	k.served, k.queue, k.signed, k.maxTTL = true, nil, 0, 0
+	if k.queues() {
 		k.queue = k.signer.Queue(s, now)
 	}
 	for set := range s.All() {
@@ -193,6 +194,9 @@ func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
 	}
 	k.tell(s, now)
 }
+
+// queues tells whether the zone has signatures that are to be made anew.
+func (k *Keeper) queues() bool { return k.signer != nil && !k.settings.Online }
 
 // signed tells whether the records of a zone have signatures.
 func signed(s *zone.Snapshot) bool {
@@ -422,9 +426,7 @@ func (k *Keeper) Sign(t *zone.Txn, since zone.Savepoint) (signatures int, err er
 // Done implements zonedb.Signer.
 func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
 	n := &k.next
-	anew := k.queue == nil
 	if n.ring != nil {
-		anew = anew || n.signer == nil
 		k.adopt()
 		k.made = nil
 	}
@@ -443,10 +445,12 @@ func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
 			k.ending = true
 		}
 	}
-	if anew {
+	if !k.served || k.queues() != (k.queue != nil) {
 		k.Serve(s, n.now)
 	} else {
-		k.queue.Update(s, change, n.now)
+		if k.queue != nil {
+			k.queue.Update(s, change, n.now)
+		}
 		for i := range change.Added {
 			k.maxTTL = max(k.maxTTL, time.Duration(change.Added[i].TTL)*time.Second)
 		}

@@ -358,12 +358,13 @@ func (z *Zone) counted(v interface {
 	if z.signer == nil {
 		return n
 	}
-	for _, typ := range [...]uint16{rrset.TypeDNSKEY, rrset.TypeCDS, rrset.TypeCDNSKEY, rrset.TypeNSEC3PARAM} {
-		if set, ok := v.View().Get(v.View().Origin(), typ); ok {
-			n -= set.Len()
-		}
+	n -= v.Proofs()
+	view := v.View()
+	for _, typ := range [...]uint16{rrset.TypeDNSKEY, rrset.TypeNSEC3PARAM, rrset.TypeCDS, rrset.TypeCDNSKEY} {
+		set, _ := view.Get(view.Origin(), typ)
+		n -= set.Len()
 	}
-	return n - v.Proofs()
+	return n
 }
 
 // finish gives the zone another serial if its records changed since a point where
