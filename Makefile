@@ -62,9 +62,11 @@ race-server: ## tests the whole server as built with -race; takes some six minut
 crash: ## kills the server ROUNDS (200) times while it is updated; SEED repeats a run
 	$(GO) test -v -count=1 -timeout 3h -run '^TestUpdates$$' ./test/crash -rounds $(ROUNDS) -seed $(SEED)
 
-soak: build peers ## what make test does in part: 1000 transactions, 2000 answers for each kind of signed zone; takes half an hour
+soak: build peers ## what make test does in part: 1000 transactions, 2000 answers for each kind of signed zone, ROUNDS (200) times two years; takes an hour
 	TRUSTDNS_COREDNS=$(CURDIR)/$(BINARY) $(GO) test -v -count=1 -timeout 3h -run '^TestSigned(Transactions|Answers)$$' ./test -transactions 1000 -questions 2000 -delvs 2000 | $(SAID)
 	$(GO) test -v -count=1 -timeout 3h -run '^TestSignedKills$$' ./test/crash -rounds $(ROUNDS) | $(SAID)
+	$(GO) test -v -count=1 -timeout 3h -run '^TestLife$$' ./plugin/pkg/kasp -rounds $(ROUNDS) -seed $(SEED) | $(SAID)
+	$(GO) test -v -count=1 -timeout 3h -run '^Test(SignedLife|RefreshIsBounded)$$' ./plugin/pkg/zonedb -rounds $(ROUNDS) -seed $(SEED) | $(SAID)
 
 peers:
 	@test/peers/install.sh

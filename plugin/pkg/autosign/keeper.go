@@ -43,14 +43,17 @@ type Keeper struct {
 	queue   *signer.Queue  // of the version in service; nil: it is not known
 	served  bool           // Serve has seen a version: what stands below is known of it
 	known   bool           // the zone is as Sign has left it, and not as others have
-	early   bool           // it has signatures that are not valid yet
 	maxTTL  time.Duration  // the greatest of the zone, or greater
 	toldTTL time.Duration  // the one that the ring knows
 
 	retry   time.Time // not before then something is done about keys
 	rested  time.Time // signatures were refreshed then
-	signed  int64     // the latest time that signatures were made, in seconds since 1970
+	signed  int64     // no signature there is was made later, in seconds since 1970; 0: there are none
 	stepped time.Time // something was done about keys then, by the steady clock
+	stepAt  time.Time // from then on there may be more to do; the zero value: at once
+
+	made  []*signer.Key // by steps of which none is durable
+	spare []*signer.Key // those of them that the step that is prepared has not taken
 
 	next step
 
@@ -85,10 +88,10 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 	k := &Keeper{settings: s, origin: origin}
 	note, ok := notes[ringNote]
 	var err error
-	if k.ring, err = s.openRing(origin, note, ok, time.Now()); err != nil {
+	if k.ring, err = s.openRing(origin, note, ok, k.generate, time.Now()); err != nil {
 		return nil, err
 	}
-	k.known = ok
+	k.known = len(note) > 0
 	if k.signer, err = k.signerOf(k.ring); err != nil {
 		return nil, err
 	}
@@ -97,14 +100,15 @@ func (s Settings) Signer(origin dnsname.Name, notes journal.Notes) (zonedb.Signe
 }
 
 // openRing gives the keys of a zone: those of the note, or else of the folder, which may
-// have none.
-func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool, now time.Time) (*kasp.Ring, error) {
+// have none. An empty note is that of a zone that has left DNSSEC: what is in the folder
+// was for the time before.
+func (s Settings) openRing(origin dnsname.Name, note []byte, ok bool, generate kasp.Generate, now time.Time) (*kasp.Ring, error) {
 	f := folder(s.Folder)
-	if ok {
-		return kasp.Parse(origin, s.keys(), f.generate, note, f.load)
+	if len(note) > 0 {
+		return kasp.Parse(origin, s.keys(), generate, note, f.load)
 	}
-	r := kasp.New(origin, s.keys(), f.generate)
-	if f == "" || s.Insecure {
+	r := kasp.New(origin, s.keys(), generate)
+	if f == "" || s.Insecure || ok {
 		return r, nil
 	}
 	paths, err := f.paths(origin)
@@ -171,16 +175,17 @@ func (k *Keeper) tell(s *zone.Snapshot, now time.Time) {
 
 // Serve implements zonedb.Signer.
 func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
-	k.served, k.queue, k.early, k.maxTTL = true, nil, false, 0
+	k.served, k.queue, k.signed, k.maxTTL = true, nil, 0, 0
 	if k.queues() {
 		k.queue = k.signer.Queue(s, now)
 	}
 	for set := range s.All() {
 		k.maxTTL = max(k.maxTTL, time.Duration(set.TTL)*time.Second)
 		for sig := range set.Sigs.All() {
-			const inception = 12 // RFC 4034 §3.1
-			if len(sig) >= inception+4 && int32(binary.BigEndian.Uint32([]byte(sig[inception:inception+4]))-uint32(now.Unix())) > 0 {
-				k.early = true
+			const inception = 12 // RFC 4034 §3.1, and which of two is the later in §3.1.5
+			if len(sig) >= inception+4 {
+				since := int32(binary.BigEndian.Uint32([]byte(sig[inception:inception+4])) - uint32(now.Unix()))
+				k.signed = max(k.signed, now.Unix()+int64(since)+int64(backdate/time.Second))
 			}
 		}
 	}
@@ -200,7 +205,23 @@ func signed(s *zone.Snapshot) bool {
 }
 
 // Start implements zonedb.Signer.
-func (k *Keeper) Start() { k.next = step{} }
+func (k *Keeper) Start() { k.next, k.spare = step{}, slices.Clone(k.made) }
+
+// generate makes a key for the ring. One that was made in vain is taken first: while
+// nothing can be committed the folder must not fill with keys.
+func (k *Keeper) generate(zone dnsname.Name, alg signer.Algorithm, role signer.Role) (*signer.Key, error) {
+	fits := func(o *signer.Key) bool { return o.Algorithm() == alg && o.Role() == role }
+	if i := slices.IndexFunc(k.spare, fits); i >= 0 {
+		key := k.spare[i]
+		k.spare = slices.Delete(k.spare, i, i+1)
+		return key, nil
+	}
+	key, err := folder(k.settings.Folder).generate(zone, alg, role)
+	if err == nil {
+		k.made = append(k.made, key)
+	}
+	return key, err
+}
 
 // Prepare implements zonedb.Signer. Without a key to sign with it fails; else the keys of
 // before go on.
@@ -225,10 +246,16 @@ func (k *Keeper) Prepare(s *zone.Snapshot, now time.Time) (p zonedb.Prepared, er
 // backdate is how much the clock may go back before signatures are not valid yet.
 const backdate = time.Hour
 
+// ahead tells whether there may be signatures that are not valid yet, because the clock
+// was set back after they were made.
+func (k *Keeper) ahead(now time.Time) bool {
+	return k.signed != 0 && now.Unix() < k.signed-int64(backdate/time.Second)
+}
+
 func (k *Keeper) prepareSignatures(p *zonedb.Prepared, with *signer.Signer, s *zone.Snapshot, now time.Time) {
 	n := &k.next
 	expires := k.expires.Load()
-	n.all = n.all || k.early || now.Unix() < k.signed-int64(backdate/time.Second) || expires != 0 && now.Unix() >= expires
+	n.all = n.all || k.ahead(now) || expires != 0 && now.Unix() >= expires
 	if k.queue != nil && now.Sub(k.rested).Abs() >= refreshPause {
 		n.due = k.queue.Due(s, now, maxRefresh)
 	}
@@ -339,7 +366,10 @@ func wanted(w kasp.Parent) string {
 
 // nextStep gives when there is something to be done about keys.
 func (k *Keeper) nextStep(now time.Time) (next time.Time, ok bool) {
-	next, ok = k.ring.Next(now)
+	if next, ok = k.ring.Next(now); next.Before(k.stepAt) { // the clock was set back
+		k.stepAt = next
+	}
+	next = k.stepAt
 	if k.maxTTL != k.toldTTL {
 		next, ok = now, true
 	}
@@ -352,11 +382,15 @@ func (k *Keeper) nextStep(now time.Time) (next time.Time, ok bool) {
 // adopt has what was prepared of keys be what is.
 func (k *Keeper) adopt() {
 	k.ring, k.signer, k.stepped, k.toldTTL = k.next.ring, k.next.signer, k.next.stepped, k.next.maxTTL
+	k.stepAt, _ = k.ring.Next(k.next.now)
 }
 
 // notes gives what is to be kept of a ring.
 func (k *Keeper) notes(r *kasp.Ring) (journal.Notes, error) {
 	if len(r.Keys()) == 0 {
+		if k.settings.Folder != "" {
+			return journal.Notes{ringNote: {}}, nil
+		}
 		return journal.Notes{ringNote: nil}, nil
 	}
 	note, err := r.Marshal(k.settings.Folder == "")
@@ -403,9 +437,13 @@ func (k *Keeper) Done(s *zone.Snapshot, change *zone.Changeset) {
 	n := &k.next
 	if n.ring != nil {
 		k.adopt()
+		k.made = nil
 	}
 	if n.made {
-		k.known, k.early, k.signed = true, false, n.now.Unix()
+		k.known, k.signed = true, max(k.signed, n.now.Unix())
+		if n.all {
+			k.signed = n.now.Unix()
+		}
 		if len(n.due) > 0 {
 			k.rested = n.now
 		}
@@ -439,11 +477,13 @@ func (k *Keeper) Next(s *zone.Snapshot, now time.Time) (next time.Time, ok bool)
 		}
 	}
 	switch {
-	case k.signer != nil && (!k.known || k.early):
+	case k.signer != nil && !k.known:
+		earlier(now)
+	case k.queue != nil && k.ahead(now):
 		earlier(now)
 	case k.queue != nil:
 		if at, due := k.queue.Next(s, now); due {
-			if rested := k.rested.Add(refreshPause); at.Before(rested) {
+			if rested := k.rested.Add(refreshPause); at.Before(rested) && !k.rested.After(now) {
 				at = rested
 			}
 			earlier(at)

@@ -872,3 +872,27 @@ func TestNew(t *testing.T) {
 		}
 	}
 }
+
+// TestClockWithoutBattery: where the clock says that it is 1970 keys are older than that,
+// and are read again as they are (K5, K7).
+func TestClockWithoutBattery(t *testing.T) {
+	r := kasp.New(dnsname.MustParse("example."), kasp.Policy{Split: true}, nil)
+	if _, err := r.Step(start, kasp.Facts{MaxTTL: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := r.Step(time.Unix(7200, 0), kasp.Facts{MaxTTL: time.Hour, Elapsed: 3 * time.Hour})
+	if err != nil || plan.Jump == 0 {
+		t.Fatalf("a jump by %s, %v", plan.Jump, err)
+	}
+	text, err := r.Marshal(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := kasp.Parse(r.Zone(), r.Policy(), nil, text, nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if !slices.Equal(again.Keys(), r.Keys()) {
+		t.Errorf("keys %+v, which were %+v", again.Keys(), r.Keys())
+	}
+}

@@ -143,8 +143,11 @@ func (r *Ring) passed(now int64, elapsed time.Duration) (jump time.Duration) {
 // shift moves all times.
 func (r *Ring) shift(by int64) {
 	move := func(at *int64) {
-		if *at != 0 {
-			*at += by
+		if *at == 0 {
+			return
+		}
+		if *at += by; *at == 0 { // which stands for none
+			*at = 1
 		}
 	}
 	for i := range r.keys {
@@ -673,7 +676,7 @@ func (r *Ring) waits(k *key) string {
 	d := r.dues(k, t)
 	until := func(what string, due int64) string { return what + " until " + moment(due).Format(time.RFC3339) }
 	switch {
-	case d.ds > r.stepped && k.told == 0:
+	case d.ds != 0 && d.ds > r.stepped && k.told == 0:
 		return until("for the parent to have done what it was asked for before,", d.ds)
 	case k.ds.state == Rumored && k.told == 0:
 		return "for the parent to have its DS"

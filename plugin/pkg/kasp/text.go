@@ -307,7 +307,7 @@ func (k *key) check() error {
 
 func parseTime(value string, at *int64) error {
 	t, err := time.Parse(time.RFC3339, value)
-	if err != nil || t.Unix() <= 0 {
+	if err != nil || t.Unix() == 0 {
 		return fmt.Errorf("%q is not a time", value)
 	}
 	*at = t.Unix()

@@ -27,7 +27,8 @@ type Signing interface {
 	Signer(origin dnsname.Name, notes journal.Notes) (Signer, error)
 }
 
-// NotePrefix begins the names of the notes of signers.
+// NotePrefix begins the names of the notes of signers. A zone of which all are empty is
+// not signed.
 const NotePrefix = "dnssec/"
 
 // Signer keeps one zone signed, whoever changes it. Its methods but Strip are called
@@ -80,8 +81,9 @@ func (z *Zone) Signer() Signer {
 }
 
 // Maintain gives the signer of the zone to a function that changes what is to be done
-// about keys, and makes a commit of it. Its error, or one of the commit, is given: then
-// nothing was changed. It is ErrUnsigned if the zone has no signer.
+// about keys, and makes a commit of it. It may be called again, if the commit has to be
+// repeated. Its error, or one of the commit, is given: then nothing was changed. It is
+// ErrUnsigned if the zone has no signer.
 func (z *Zone) Maintain(ctx context.Context, who string, change func(Signer) error) error {
 	_, err := z.submit(ctx, &request{who: who, maintain: change, done: make(chan struct{})})
 	return err
@@ -91,7 +93,15 @@ func (z *Zone) Maintain(ctx context.Context, who string, change func(Signer) err
 // spec wants; the token of the writer is held.
 func (z *Zone) engage(s *zone.Snapshot) error {
 	want := z.Spec().Signing
-	if z.signer != nil && z.signing == want || want == nil && z.signer == nil {
+	switch {
+	case z.signer != nil && z.signing == want:
+		return nil
+	case want == nil && z.keyed.Load(): // by a lease that is about to be refused
+		if z.signer == nil {
+			return ErrSigned
+		}
+		return nil
+	case want == nil && z.signer == nil:
 		return nil
 	}
 	z.signer, z.signing = nil, nil
@@ -125,7 +135,11 @@ func (z *Zone) remember(notes journal.Notes) {
 			z.signNotes[name] = note
 		}
 	}
-	z.keyed.Store(len(z.signNotes) > 0)
+	keyed := false
+	for _, note := range z.signNotes {
+		keyed = keyed || len(note) > 0
+	}
+	z.keyed.Store(keyed)
 }
 
 // forget takes note of what a store has of signers, and of nothing else; the signer
@@ -144,25 +158,43 @@ func (z *Zone) prepare(s *zone.Snapshot, batch []*request) (Prepared, error) {
 	if err != nil {
 		return Prepared{}, err
 	}
-	if z.signer != nil {
-		z.signer.Start()
-	}
-	for _, r := range batch {
-		if r.maintain == nil {
-			continue
-		}
-		if r.err = ErrUnsigned; z.signer != nil {
-			r.err = r.maintain(z.signer)
-		}
-	}
 	if z.signer == nil {
+		for _, r := range batch {
+			if r.maintain != nil {
+				r.err = ErrUnsigned
+			}
+		}
 		return Prepared{}, nil
 	}
+	z.instruct(batch)
 	p, err := z.signer.Prepare(s, z.db.clock())
 	if err != nil {
 		return p, fmt.Errorf("dnssec: %w", err)
 	}
 	return p, nil
+}
+
+// instruct has the signer do what the batch asks of it. One that gives an error may have
+// done a part: then all is done again without it. The token of the writer is held.
+func (z *Zone) instruct(batch []*request) {
+	for _, r := range batch {
+		if r.maintain != nil {
+			r.err = nil
+		}
+	}
+	for again := true; again; {
+		again = false
+		z.signer.Start()
+		for _, r := range batch {
+			if r.maintain == nil || r.err != nil {
+				continue
+			}
+			if r.err = r.maintain(z.signer); r.err != nil {
+				again = true
+				break
+			}
+		}
+	}
 }
 
 // sign signs what was edited since a point; the token of the writer is held.
