@@ -51,7 +51,7 @@ func TestParentIsTold(t *testing.T) {
 	if tag, _, _ := strings.Cut(ds, " "); !strings.Contains(first.Events[0], "/"+tag+":") || len(strings.Fields(ds)[3]) != 64 {
 		t.Errorf("DS %s, of %q", ds, first.Events)
 	}
-	last := prepare(t, autosign.Settings{Insecure: true}, first.Notes, start.Add(25*time.Hour))
+	last := prepare(t, autosign.Settings{Insecure: true}, first.Notes, start.Add(time.Hour))
 	if gone := told(last, "the parent is to remove DS "); gone != ds {
 		t.Errorf("DS %s is to go, %s was there", gone, ds)
 	}
