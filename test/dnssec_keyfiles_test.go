@@ -275,6 +275,13 @@ func moved(t *testing.T, zone, settings, dir string, before []dns.RR) {
 		}
 		if line == "" {
 			data := slices.DeleteFunc(signed.Data(before), func(rr dns.RR) bool { return rr.Header().Rrtype == 65534 }) // named's notes
+			for i, rr := range data {
+				if soa, ok := rr.(*dns.SOA); ok { // which others may have with other signatures
+					soa = dns.Copy(soa).(*dns.SOA)
+					soa.Serial++
+					data[i] = soa
+				}
+			}
 			if d := differ(t, data, signed.Data(after)); d != "" {
 				t.Errorf("%s: the data: %s", zone, d)
 			}

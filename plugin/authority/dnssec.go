@@ -62,7 +62,7 @@ func (d *directive) parseDNSSEC(c *caddy.Controller, in *siblings) error {
 		s.Parent = autosign.ParentAuto
 	}
 	if err := s.Check(); err != nil {
-		return c.Errf("dnssec: %v", err)
+		return c.Errf("dnssec: %s", oneLine(err))
 	}
 	if named != "" {
 		in.policies[named] = policy{d.place, s}

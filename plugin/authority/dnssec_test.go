@@ -100,6 +100,7 @@ func TestParseDNSSECErrors(t *testing.T) {
 		"dnssec {\nonline\nnsec3\n}":            `settings that exclude each other`,
 		"dnssec {\nsignature 5d\nrefresh 6d\n}": `refresh`,
 		"dnssec {\nsplit 1h 30d\n}":             `lifetime`,
+		"dnssec {\nsplit 1h 1h\n}":              `of a rollover; policy`,
 	} {
 		c := caddy.NewTestController("dns", "authority example.org {\n"+text+"\n}")
 		c.ServerBlockKeys = []string{".:53"}

@@ -52,6 +52,8 @@ func reportVersion(r zonedb.Report) {
 			origin, serial, records, r.Duration, r.Spec.Path)
 	case r.Stored:
 		log.Infof("%s: took serial %d, %d records from the store in %s", origin, serial, records, r.Duration)
+	case r.Previous == nil && r.File != serial:
+		log.Infof("%s: loaded serial %d, %d records in %s: serial %d of the file", origin, serial, records, r.Duration, r.File)
 	case r.Previous == nil:
 		log.Infof("%s: loaded serial %d, %d records in %s", origin, serial, records, r.Duration)
 	case r.Lowered && r.Spec.Signing == nil:

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,8 @@ func (f folder) load(path string) (*signer.Key, error) {
 	return k, err
 }
 
-// paths gives the files of all keys of a zone, without their endings, in order.
+// paths gives the files of all keys of a zone, without their endings, in order. A key of
+// which one file alone is there is among them: it is not to be taken for none.
 func (f folder) paths(zone dnsname.Name) ([]string, error) {
 	entries, err := os.ReadDir(string(f))
 	if err != nil {
@@ -34,11 +36,14 @@ func (f folder) paths(zone dnsname.Name) ([]string, error) {
 	}
 	var paths []string
 	for _, e := range entries {
-		if base, private := strings.CutSuffix(e.Name(), ".private"); private && strings.HasPrefix(base, signer.FilePrefix(zone)) {
-			paths = append(paths, filepath.Join(string(f), base))
+		switch filepath.Ext(e.Name()) {
+		case ".key", ".private":
+			if strings.HasPrefix(e.Name(), signer.FilePrefix(zone)) {
+				paths = append(paths, filepath.Join(string(f), strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))))
+			}
 		}
 	}
-	return paths, nil
+	return slices.Compact(paths), nil // ReadDir sorts: both files of a key follow each other
 }
 
 // generate makes a key, which is on the disk before anybody uses it.

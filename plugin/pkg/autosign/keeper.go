@@ -317,11 +317,16 @@ func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time, isNew bool) error {
 		return nil
 	}
 	n.all = plan.Sweep
+	if !k.known { // what was in the folder
+		for _, i := range k.ring.Keys() {
+			p.Events = append(p.Events, told(kasp.Event{Key: i.Key, Role: i.Role, To: i.State}))
+		}
+	}
 	for _, e := range plan.Events {
 		p.Events = append(p.Events, told(e))
 	}
-	before := k.ring.Parents(now)
-	for _, w := range n.ring.Parents(now) {
+	before := k.ring.Parents(now.Add(ever))
+	for _, w := range n.ring.Parents(now.Add(ever)) {
 		if !slices.Contains(before, w) {
 			p.Events = append(p.Events, wanted(w))
 		}
@@ -332,6 +337,10 @@ func (k *Keeper) stepKeys(p *zonedb.Prepared, now time.Time, isNew bool) error {
 	p.Notes, err = k.notes(n.ring)
 	return err
 }
+
+// ever is longer than anything waits: who has the DS records of the parent in hand is told
+// once what is wanted, and not when it counts whether that has been done.
+const ever = 10 * 365 * 24 * time.Hour
 
 // told tells of a key that has come to another state.
 func told(e kasp.Event) string {

@@ -522,6 +522,8 @@ func (z *Zone) wake() {
 		wait := retryTime
 		if _, ok := errors.AsType[signError](err); ok {
 			wait = retrySignTime
+		} else if z.signer != nil { // nobody else is told: signatures come to their end in silence
+			z.db.signed(SignReport{Zone: z, Err: err})
 		}
 		if z.timer != nil {
 			z.timer.Stop()

@@ -13,10 +13,11 @@ import (
 
 	"github.com/trustdns/trustdns/plugin/pkg/autosign"
 	"github.com/trustdns/trustdns/plugin/pkg/kasp"
+	"github.com/trustdns/trustdns/plugin/pkg/zonedb"
 )
 
 // TestFullStore: while the store takes nothing the zone, its keys and their files stay as
-// they are; afterwards all goes on.
+// they are, and it is told though nobody asks for a change; afterwards all goes on.
 func TestFullStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		folder := t.TempDir()
@@ -30,6 +31,9 @@ func TestFullStore(t *testing.T) {
 		w.run(day)
 		if w.zone.Snapshot() != before || !slices.Equal(w.states(), states) {
 			t.Errorf("serial %d, was %d; keys %q, were %q", w.zone.Snapshot().Serial(), before.Serial(), w.states(), states)
+		}
+		if !slices.ContainsFunc(w.reported(), func(r zonedb.SignReport) bool { return errors.Is(r.Err, syscall.ENOSPC) }) {
+			t.Error("nobody is told")
 		}
 		if err := w.edit(); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("an edit: %v", err)

@@ -242,7 +242,11 @@ func (z *Zone) followSigned(present, read *zone.Snapshot, policy zone.SerialPoli
 	}
 	t := plain.Begin()
 	since := t.Savepoint()
-	if present != nil {
+	if present == nil { // whoever had the file before may have its serial without signatures
+		if err := t.SetSerial(policy.Next(plain.Serial(), time.Now())); err != nil {
+			return c, 0, err
+		}
+	} else {
 		was, err := z.strip(present)
 		if err != nil {
 			return c, 0, err
@@ -267,6 +271,9 @@ func (z *Zone) followSigned(present, read *zone.Snapshot, policy zone.SerialPoli
 	}
 	if signatures, err = z.sign(t, since); err != nil {
 		return c, 0, err
+	}
+	if _, ok := t.Get(plain.Origin(), rrset.TypeDNSKEY); !ok && present == nil {
+		return journal.Commit{Next: plain}, 0, nil // it is not to be signed
 	}
 	next, change, err := t.Commit()
 	if err != nil {
