@@ -90,7 +90,7 @@ func TestRefresh(t *testing.T) {
 		w.reported()
 		commits = 0
 		all := len(expirations(w.zone.Snapshot()))
-		for end := time.Now().Add(length); time.Now().Before(end); pause(7 * time.Minute) {
+		for end := time.Now().Add(length); time.Now().Before(end); pause(time.Hour) {
 			synctest.Wait()
 			list := expirations(w.zone.Snapshot())
 			if left := list[0].Sub(w.clock()); left < refresh-time.Second {

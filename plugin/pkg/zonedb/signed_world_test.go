@@ -240,6 +240,7 @@ type world struct {
 
 	mu       sync.Mutex
 	last     *zone.Snapshot
+	plain    time.Time // since when the zone is not signed; zero: it is
 	sets     map[setID]*history
 	ds       history
 	servers  [2]parentServer
@@ -438,6 +439,12 @@ func (w *world) see(s *zone.Snapshot) {
 		w.sets[id].put(&version{ttl: time.Duration(s.NegativeTTL()) * time.Second}, now, w.late)
 	}
 	w.last = s
+	switch soa := s.SOA(); {
+	case !soa.Sigs.IsEmpty():
+		w.plain = time.Time{}
+	case w.plain.IsZero():
+		w.plain = now
+	}
 	if why := chain(s); why != "" {
 		w.fault("serial %d: %s", s.Serial(), why)
 	}
@@ -766,13 +773,28 @@ func (w *world) states() (list []string) {
 	return list
 }
 
-// edit changes something of the zone.
+// longest is the greatest TTL of what edits bring.
+const longest = 2 * day
+
+// unsigned tells since when the zone is not signed, if it is not.
+func (w *world) unsigned() (since time.Time, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.plain, !w.plain.IsZero()
+}
+
+// edit changes something of the zone. One that is not signed only gets greater TTLs: when
+// it is signed nobody knows those of before.
 func (w *world) edit() error {
-	ttl := []uint32{60, 300, 3600, 86400, 172800}[w.rng.IntN(5)]
+	ttls, edits := []uint32{60, 300, 3600, 86400, uint32(longest / time.Second)}, 6
+	if _, ok := w.unsigned(); ok {
+		ttls, edits = ttls[4:], 3
+	}
+	ttl := ttls[w.rng.IntN(len(ttls))]
 	name := func(s string) dnsname.Name { return dnsname.MustParse(s + ".example.") }
 	_, err := w.zone.Apply(w.t.Context(), "test", func(e *zonedb.Edit) error {
 		var err error
-		switch w.rng.IntN(6) {
+		switch w.rng.IntN(edits) {
 		case 0, 1:
 			var set rrset.RRset
 			if set, err = rrset.New(rrset.TypeA, ttl, string([]byte{192, 0, 2, byte(w.rng.IntN(256))})); err == nil {
