@@ -115,11 +115,11 @@ var (
 
 // The metrics of answers that are signed as they are made.
 var (
-	signedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "signed_total"),
+	signedDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "online_signed_total"),
 		"RRsets that were signed for answers as they were made.", nil, nil)
-	signaturesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "signatures"),
+	signaturesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "online_signatures"),
 		"RRsets whose signatures are kept for further answers.", nil, nil)
-	signatureBytesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "signatures_bytes"),
+	signatureBytesDesc = prometheus.NewDesc(prometheus.BuildFQName(plugin.Namespace, name, "online_signatures_bytes"),
 		"Octets that they take.", nil, nil)
 )
 

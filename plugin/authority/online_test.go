@@ -448,17 +448,17 @@ func TestOnlineIsSwitched(t *testing.T) {
 func TestOnlineMetrics(t *testing.T) {
 	h, _ := newOnline(t, nil, "")
 	c := client{server: "dns://192.0.2.78:53"}
-	before := metric(t, "coredns_authority_signed_total")
+	before := metric(t, "coredns_authority_online_signed_total")
 	for range 3 {
 		c.ask(t, h, query("nope.example.org.", dns.TypeA, do))
 	}
 	if got := metric(t, "coredns_authority_answers_total", c.server, "example.org.", "nxdomain"); got != 3 {
 		t.Errorf("%v answers about a name that does not exist", got)
 	}
-	if got := metric(t, "coredns_authority_signed_total"); got != before+2 {
+	if got := metric(t, "coredns_authority_online_signed_total"); got != before+2 {
 		t.Errorf("signed %v and then %v, want SOA and NSEC", before, got)
 	}
-	if metric(t, "coredns_authority_signatures") < 2 || metric(t, "coredns_authority_signatures_bytes") < 200 {
+	if metric(t, "coredns_authority_online_signatures") < 2 || metric(t, "coredns_authority_online_signatures_bytes") < 200 {
 		t.Error("nothing is kept")
 	}
 }

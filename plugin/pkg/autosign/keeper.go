@@ -195,6 +195,14 @@ func (k *Keeper) Serve(s *zone.Snapshot, now time.Time) {
 	k.tell(s, now)
 }
 
+// greatestTTL gives that of all records.
+func greatestTTL(s *zone.Snapshot) (ttl time.Duration) {
+	for set := range s.All() {
+		ttl = max(ttl, time.Duration(set.TTL)*time.Second)
+	}
+	return ttl
+}
+
 // queues tells whether the zone has signatures that are to be made anew.
 func (k *Keeper) queues() bool { return k.signer != nil && !k.settings.Online }
 
@@ -225,10 +233,13 @@ func (k *Keeper) generate(zone dnsname.Name, alg signer.Algorithm, role signer.R
 
 // Prepare implements zonedb.Signer. Without a key to sign with it fails; else the keys of
 // before go on.
-func (k *Keeper) Prepare(s *zone.Snapshot, now time.Time) (p zonedb.Prepared, err error) {
+func (k *Keeper) Prepare(s, seen *zone.Snapshot, now time.Time) (p zonedb.Prepared, err error) {
 	n := &k.next
 	n.now = now
-	if err := k.stepKeys(&p, now, s == nil); err != nil {
+	if seen != nil {
+		k.maxTTL = greatestTTL(seen)
+	}
+	if err := k.stepKeys(&p, now, s == nil && seen == nil); err != nil {
 		return p, err
 	}
 	switch with := k.using(); {

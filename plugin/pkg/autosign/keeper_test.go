@@ -28,7 +28,7 @@ func prepare(t *testing.T, s autosign.Settings, notes journal.Notes, now time.Ti
 		t.Fatal(err)
 	}
 	k.Start()
-	p, err := k.Prepare(nil, now)
+	p, err := k.Prepare(nil, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -182,7 +182,7 @@ func (p *Policy) complete() error {
 	}
 	switch {
 	case p.Validity >= 1<<31*time.Second-backdate, p.Refresh < 0, p.Jitter < 0, p.Refresh >= p.Validity-p.Jitter:
-		return fmt.Errorf("%w: validity %s, refresh %s, jitter %s", ErrPolicy, p.Validity, p.Refresh, p.Jitter)
+		return fmt.Errorf("%w: refresh must be less than validity without jitter: validity %s, refresh %s, jitter %s", ErrPolicy, p.Validity, p.Refresh, p.Jitter)
 	case p.OptOut && !p.NSEC3:
 		return fmt.Errorf("%w: opt-out without NSEC3", ErrPolicy)
 	}

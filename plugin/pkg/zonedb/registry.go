@@ -10,10 +10,12 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/trustdns/trustdns/plugin/pkg/dnsname"
 	"github.com/trustdns/trustdns/plugin/pkg/journal"
 	"github.com/trustdns/trustdns/plugin/pkg/journal/bolt"
 	"github.com/trustdns/trustdns/plugin/pkg/journal/memory"
 	"github.com/trustdns/trustdns/plugin/pkg/lease"
+	"github.com/trustdns/trustdns/plugin/pkg/zone"
 )
 
 // interval is how often files are looked at, whatever the system tells of them.
@@ -41,7 +43,8 @@ type DB struct {
 
 	mu     sync.Mutex
 	zones  map[id]*Zone
-	stores map[string]*store // by folder
+	named  map[dnsname.Name]int // how many zones have an origin
+	stores map[string]*store    // by folder
 	leases map[*Lease]struct{}
 	opened uint64 // the mark of the newest lease
 	watch  *watch // nil while there are no leases
@@ -60,7 +63,7 @@ func New(interval time.Duration) *DB {
 	return &DB{
 		interval: interval, settle: settleTime, events: fsnotify.NewWatcher,
 		slots: make(chan struct{}, runtime.GOMAXPROCS(0)), began: time.Now(), clock: time.Now,
-		zones: make(map[id]*Zone), stores: make(map[string]*store), leases: make(map[*Lease]struct{}),
+		zones: make(map[id]*Zone), named: make(map[dnsname.Name]int), stores: make(map[string]*store), leases: make(map[*Lease]struct{}),
 	}
 }
 
@@ -184,6 +187,7 @@ func (l *Lease) take(specs []Spec, folder string) ([]*Zone, error) {
 			}
 			z.store.users++
 			db.zones[spec.id()] = z
+			db.named[spec.Origin]++
 		}
 		l.hold(z, spec)
 		zones[i] = z
@@ -374,6 +378,9 @@ func (l *Lease) letGo(zones []*Zone, all bool) (changed []*Zone) {
 			continue
 		}
 		delete(db.zones, spec.id())
+		if db.named[spec.Origin]--; db.named[spec.Origin] == 0 {
+			delete(db.named, spec.Origin)
+		}
 		dead = append(dead, z)
 		drop(z.store)
 	}
@@ -396,6 +403,23 @@ func (db *DB) Zones() []*Zone {
 		zones = append(zones, z)
 	}
 	return zones
+}
+
+// seen gives a version of another zone with the origin of z that is served unsigned, as
+// that of the instance before, which kept it somewhere else; or nil.
+func (db *DB) seen(z *Zone) *zone.Snapshot {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	origin := z.Spec().Origin
+	if db.named[origin] < 2 {
+		return nil
+	}
+	for id, other := range db.zones {
+		if s := other.Snapshot(); id.origin == origin && other != z && s != nil && other.Signer() == nil {
+			return s
+		}
+	}
+	return nil
 }
 
 // hooks gives those of the newest lease of a zone.

@@ -40,8 +40,8 @@ type Signer interface {
 	// Start forgets what was prepared and not done.
 	Start()
 	// Prepare decides how the zone, whose present version is s, or nil, is to be signed
-	// at a time.
-	Prepare(s *zone.Snapshot, now time.Time) (Prepared, error)
+	// at a time. Without one, seen is a version that others have got unsigned, or nil.
+	Prepare(s, seen *zone.Snapshot, now time.Time) (Prepared, error)
 	// Sign makes what was edited since a point a signed zone again, as it was prepared,
 	// and gives how many signatures it made. The serial is set.
 	Sign(t *zone.Txn, since zone.Savepoint) (signatures int, err error)
@@ -167,7 +167,11 @@ func (z *Zone) prepare(s *zone.Snapshot, batch []*request) (Prepared, error) {
 		return Prepared{}, nil
 	}
 	z.instruct(batch)
-	p, err := z.signer.Prepare(s, z.db.clock())
+	var seen *zone.Snapshot
+	if s == nil {
+		seen = z.db.seen(z)
+	}
+	p, err := z.signer.Prepare(s, seen, z.db.clock())
 	if err != nil {
 		return p, fmt.Errorf("dnssec: %w", err)
 	}
