@@ -43,9 +43,7 @@ func setClock(t *testing.T, jump time.Duration, waiting bool) {
 	w.run(time.Minute)
 	states := w.states()
 	w.reported()
-	w.mu.Lock()
-	w.skew = jump
-	w.mu.Unlock()
+	w.skew.Store(int64(jump))
 	pause(w.every + time.Second)
 	synctest.Wait()
 	w.forget()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -221,7 +222,7 @@ type world struct {
 	folder  string                        // its name
 	path    string                        // of the master file, which is a seed
 	signing zonedb.Signing
-	skew    time.Duration // by which the clock of the system is ahead
+	skew    atomic.Int64  // by which the clock of the system is ahead, in nanoseconds
 	every   time.Duration // how often files and the clock are looked at
 	late    time.Duration // of secondaries
 	dsLate  time.Duration // of servers of the parent
@@ -239,6 +240,7 @@ type world struct {
 	full  error // with which all commits fail
 
 	mu       sync.Mutex
+	chance   *rand.Rand // of commits
 	last     *zone.Snapshot
 	plain    time.Time // since when the zone is not signed; zero: it is
 	sets     map[setID]*history
@@ -259,7 +261,7 @@ func newWorld(t *testing.T, seed uint64, text string, signing zonedb.Signing) *w
 	dir := t.TempDir()
 	kept := lasting{memory.New()}
 	w := &world{
-		t: t, rng: rand.New(rand.NewPCG(seed, 1)), signing: signing, folder: filepath.Join(dir, "store"), path: filepath.Join(dir, "zone"),
+		t: t, rng: rand.New(rand.NewPCG(seed, 1)), chance: rand.New(rand.NewPCG(seed, 2)), signing: signing, folder: filepath.Join(dir, "store"), path: filepath.Join(dir, "zone"),
 		keep:  func() (journal.Store, error) { return kept, nil },
 		every: 6 * time.Hour, late: 5 * time.Minute, dsLate: time.Hour, dsTTL: day,
 		sets: map[setID]*history{}, known: map[string]*dnskey{}, words: map[string]int{},
@@ -286,7 +288,7 @@ func (w *world) write(text string) {
 }
 
 // clock gives the time of the system.
-func (w *world) clock() time.Time { return time.Now().Add(w.skew) }
+func (w *world) clock() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }
 
 // spec gives that of the zone.
 func (w *world) spec() zonedb.Spec {
@@ -373,8 +375,8 @@ func (w *world) failure() error {
 	if w.full != nil {
 		return w.full
 	}
-	if w.loses && w.rng.IntN(8) == 0 {
-		if w.rng.IntN(3) == 0 {
+	if w.loses && w.chance.IntN(8) == 0 {
+		if w.chance.IntN(3) == 0 {
 			return errLost
 		}
 		return syscall.ENOSPC
@@ -562,7 +564,7 @@ func asked(ds []string, k, v *version, now int64) bool {
 // check finds a cache that could not validate: whatever it holds of the versions that are
 // not out of every cache, in whichever mixture; w.mu is held.
 func (w *world) check(at time.Time) {
-	secure, now := false, at.Add(w.skew).Unix()
+	secure, now := false, at.Add(time.Duration(w.skew.Load())).Unix()
 	var named []string // DS records that some cache may have
 	keys := w.history(rrset.TypeDNSKEY).cached(at)
 	for _, d := range w.ds.cached(at) {
