@@ -28,6 +28,14 @@ const (
 	refreshPause = time.Second
 )
 
+// Signatures that are to be made anew in the same slot of time are one commit: each has a
+// serial, that secondaries fetch. A slot is so long, or that part of the time that they are
+// still valid.
+const (
+	refreshSlot    = 10 * time.Minute
+	slotsOfRefresh = 8
+)
+
 // retryTime is how long keys are left alone after a failure.
 const retryTime = time.Minute
 
@@ -496,6 +504,10 @@ func (k *Keeper) Next(s *zone.Snapshot, now time.Time) (next time.Time, ok bool)
 		if at, due := k.queue.Next(s, now); due {
 			if rested := k.rested.Add(refreshPause); at.Before(rested) && !k.rested.After(now) {
 				at = rested
+			}
+			if at.After(now.Add(refreshPause)) { // what comes soon after is made anew together with it
+				slot := min(refreshSlot, k.settings.signatures().Refresh/slotsOfRefresh)
+				at = at.Truncate(slot).Add(slot)
 			}
 			earlier(at)
 		}

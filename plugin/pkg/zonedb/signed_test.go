@@ -115,8 +115,12 @@ func TestRefresh(t *testing.T) {
 			}
 		}
 		data := signatures - commits // each has a SOA record of its own
-		if least, most := all*int(length/(validity-refresh)), all*(int(length/(validity-refresh-jitter))+1); data < least || data > most || commits > data {
+		if least, most := all*int(length/(validity-refresh)), all*(int(length/(validity-refresh-jitter))+1); data < least || data > most {
 			t.Errorf("%d signatures in %d commits; of %d that there are, %d to %d were to be made", data, commits, all, least, most)
+		}
+		const slot = 10 * time.Minute // what is due in one is one commit
+		if most := (int(length/(validity-refresh-jitter)) + 1) * (int(jitter/slot) + 2); commits > most {
+			t.Errorf("%d commits, and %d are the most", commits, most)
 		}
 		t.Logf("%d signatures of a zone that has %d, in %d commits", signatures, all, commits)
 	})
