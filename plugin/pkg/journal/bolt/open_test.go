@@ -478,3 +478,135 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestDamagedBranch has each bit of a branch turned, which leads to the owners of
+// a zone. It is refused, or the store takes commits and can be opened after them. So
+// a key that became less is noticed, by which all is found but what is changed.
+func TestDamagedBranch(t *testing.T) {
+	dir := t.TempDir()
+	s := openWith(t, dir, direct)
+	st := begin(t, s, journaltest.Origin, 100)
+	if err := advance(t, s, st, journaltest.AddText(journaltest.Origin, 1, "x")); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	s = openWith(t, dir, direct)
+	want, branch := dump(s), 0
+	s.use.RLock()
+	err := s.view(func(tx *bbolt.Tx) error {
+		for id := 2; ; id++ {
+			p, err := tx.Page(id)
+			if err != nil || p == nil {
+				return err
+			}
+			if p.Type == "branch" {
+				branch = id
+			}
+		}
+	})
+	s.use.RUnlock()
+	if err != nil || branch == 0 {
+		t.Fatal("there is no branch:", err)
+	}
+	closeStore(t, s)
+	whole := readFile(t, s.path)
+	at := branch * os.Getpagesize()
+	b := whole[at : at+os.Getpagesize()]
+	end := pageHeader // of the last key
+	for i := range int(order.Uint16(b[10:])) {
+		e := pageHeader + i*elementSize
+		end = max(end, e+int(order.Uint32(b[e:])+order.Uint32(b[e+4:])))
+	}
+	damaged := t.TempDir()
+	path := filepath.Join(damaged, fileName)
+	look := func(what string) (refused bool) {
+		t.Helper()
+		writeFile(t, path, whole)
+		d, err := open(damaged, direct)
+		if err != nil {
+			if !errors.Is(err, journal.ErrCorrupt) {
+				t.Errorf("%s: %v", what, err)
+			}
+			return true
+		}
+		if got := dump(d); got != want {
+			t.Errorf("%s: it is\n%s\nwant\n%s", what, got, want)
+		}
+		changed := *st
+		for i := range 10 {
+			if err := advance(t, d, &changed, journaltest.AddText(journaltest.Origin, 10*i, "y")); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		got := dump(d)
+		closeStore(t, d)
+		if d, err = open(damaged, direct); err != nil {
+			t.Errorf("%s: opened again after commits: %v", what, err)
+			return false
+		}
+		if again := dump(d); again != got {
+			t.Errorf("%s: opened again it is\n%s\nwant\n%s", what, again, got)
+		}
+		closeStore(t, d)
+		return false
+	}
+	if look("no damage") {
+		t.Error("refused without damage")
+	}
+	harmless := 0
+	for i := range end {
+		for bit := range 8 {
+			b[i] ^= 1 << bit
+			if !look(fmt.Sprintf("bit %d of octet %d of branch %d", bit, i, branch)) {
+				harmless++
+			}
+			b[i] ^= 1 << bit
+		}
+	}
+	if harmless > 1 { // a key of one octet may stand beside another such octet
+		t.Errorf("%d bits of a branch are of no account", harmless)
+	}
+}
+
+// TestDamagedLength has a changeset of the history be longer or shorter than written.
+// The history cannot be read, but the zone can be changed until that changeset is gone.
+func TestDamagedLength(t *testing.T) {
+	for _, more := range []int{-1, 1, 5000} {
+		dir := t.TempDir()
+		s := openSmall(t, dir)
+		st := begin(t, s, journaltest.Origin, 12)
+		for range 4 {
+			if err := advance(t, s, st, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		closeStore(t, s)
+		madeBy(t, s.path, false, func(tx *bbolt.Tx) error {
+			k, v := tx.Bucket(bucketHistory).Cursor().First()
+			value := make([]byte, len(v)+more)
+			copy(value, v)
+			return tx.Bucket(bucketHistory).Put(append([]byte(nil), k...), value)
+		})
+		s = openSmall(t, dir)
+		if text := dump(s); !strings.Contains(text, journal.ErrCorrupt.Error()) {
+			t.Errorf("%d more: the history is\n%s", more, text)
+		}
+		for range 20 {
+			if err := advance(t, s, st, nil); err != nil {
+				t.Fatal(err)
+			}
+			if n := s.HistorySize(journaltest.Origin); n < 0 {
+				t.Fatalf("%d more: a history of %d octets", more, n)
+			}
+			want := dump(s)
+			closeStore(t, s)
+			s = openSmall(t, dir)
+			if got := dump(s); got != want {
+				t.Fatalf("%d more: opened again it is\n%s\nwant\n%s", more, got, want)
+			}
+		}
+		if text := dump(s); strings.Contains(text, journal.ErrCorrupt.Error()) {
+			t.Errorf("%d more: the history is still\n%s", more, text)
+		}
+	}
+}

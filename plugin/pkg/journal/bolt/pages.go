@@ -265,18 +265,21 @@ func (w *walk) read(id uint64, depth int) ([]byte, error) {
 	return b[:whole], nil
 }
 
-// tree walks through the tree below a page, whose keys must be from least to
-// before bound.
-func (w *walk) tree(id uint64, depth int, least, bound []byte) error {
+// tree walks through the tree below a page, whose keys must begin with first and be
+// before bound; nil: there is no such limit. bbolt finds a page that it changed in
+// the branch above by the first key of it. If that key is another there, were it
+// only less, all is still found, but the next change leaves the old page in the
+// branch beside the new one, and in the list of free pages.
+func (w *walk) tree(id uint64, depth int, first, bound []byte) error {
 	b, err := w.read(id, depth)
 	if err != nil {
 		return err
 	}
 	switch order.Uint16(b[8:]) {
 	case kindLeaf:
-		return w.leaf(id, b, depth, least, bound, true)
+		return w.leaf(id, b, depth, first, bound, true)
 	case kindBranch:
-		return w.branch(id, b, depth, least, bound)
+		return w.branch(id, b, depth, first, bound)
 	default:
 		return w.bad(id, "is no page of a tree")
 	}
@@ -301,11 +304,23 @@ func (w *walk) key(id uint64, b []byte, n, at int, offset, size, more uint32) ([
 	return b[from : from+uint64(size)], nil
 }
 
-func (w *walk) leaf(id uint64, b []byte, depth int, least, bound []byte, buckets bool) error {
+// begins looks that a page begins with the key that leads to it.
+func (w *walk) begins(id uint64, key, first []byte) error {
+	if first != nil && !bytes.Equal(key, first) {
+		return w.bad(id, "begins with another key than the branch above has")
+	}
+	return nil
+}
+
+func (w *walk) leaf(id uint64, b []byte, depth int, first, bound []byte, buckets bool) error {
 	n, err := w.elements(id, b)
 	if err != nil {
 		return err
 	}
+	if n == 0 {
+		return w.begins(id, nil, first) // only the root may be empty
+	}
+	var last []byte
 	for i := range n {
 		at := pageHeader + i*elementSize
 		flags, offset, size, more := order.Uint32(b[at:]), order.Uint32(b[at+4:]), order.Uint32(b[at+8:]), order.Uint32(b[at+12:])
@@ -313,10 +328,15 @@ func (w *walk) leaf(id uint64, b []byte, depth int, least, bound []byte, buckets
 		if err != nil {
 			return err
 		}
-		if c := bytes.Compare(least, key); i > 0 && c >= 0 || c > 0 || bound != nil && bytes.Compare(key, bound) >= 0 {
+		if i == 0 {
+			if err := w.begins(id, key, first); err != nil {
+				return err
+			}
+		}
+		if i > 0 && bytes.Compare(last, key) >= 0 || bound != nil && bytes.Compare(key, bound) >= 0 {
 			return w.bad(id, "keys are out of order")
 		}
-		least = key
+		last = key
 		switch {
 		case flags == 0:
 		case flags == flagBucket && buckets && more >= bucketHeader:
@@ -343,7 +363,7 @@ func (w *walk) bucket(id uint64, value []byte, depth int) error {
 	return w.leaf(id, b, depth, nil, nil, false)
 }
 
-func (w *walk) branch(id uint64, b []byte, depth int, least, bound []byte) error {
+func (w *walk) branch(id uint64, b []byte, depth int, first, bound []byte) error {
 	n, err := w.elements(id, b)
 	if err != nil {
 		return err
@@ -360,10 +380,10 @@ func (w *walk) branch(id uint64, b []byte, depth int, least, bound []byte) error
 	if err != nil {
 		return err
 	}
+	if err := w.begins(id, key, first); err != nil {
+		return err
+	}
 	for i := range n {
-		if c := bytes.Compare(least, key); i > 0 && c >= 0 || c > 0 {
-			return w.bad(id, "keys are out of order")
-		}
 		next, after := bound, uint64(0)
 		if i+1 < n {
 			if next, after, err = element(i + 1); err != nil {
@@ -376,7 +396,7 @@ func (w *walk) branch(id uint64, b []byte, depth int, least, bound []byte) error
 		if err := w.tree(page, depth+1, key, next); err != nil {
 			return err
 		}
-		least, key, page = key, next, after
+		key, page = next, after
 	}
 	return nil
 }

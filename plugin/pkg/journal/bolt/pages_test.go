@@ -1,9 +1,16 @@
 package bolt
 
 import (
+	"bytes"
+	"encoding/binary"
+	"errors"
 	"hash/fnv"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
+
+	"go.etcd.io/bbolt"
 )
 
 // metaPage makes a meta page, without its header.
@@ -58,5 +65,72 @@ func TestTorn(t *testing.T) {
 	}
 	if found[true] == 0 || found[false] == 0 {
 		t.Error(found)
+	}
+}
+
+// TestPagesOfBolt has bbolt put and remove keys of chance, alone and in ranges, so
+// that trees become deep and collapse. What it makes is never called damaged.
+func TestPagesOfBolt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: minPageSize, NoSync: true, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	r := rand.New(rand.NewPCG(5, 5))
+	key := func() []byte { // of up to 300 octets: few go into a branch
+		k := binary.BigEndian.AppendUint16(nil, uint16(r.IntN(3000)))
+		return append(k, make([]byte, int(k[1])%3*150)...)
+	}
+	n := 600
+	if testing.Short() || raced {
+		n = 150
+	}
+	for i := range n {
+		err := db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists([]byte{byte(r.IntN(3))})
+			if err != nil {
+				return err
+			}
+			b.FillPercent = 0.5 + 0.4*float64(r.IntN(2))
+			for range r.IntN(200) {
+				if err := b.Put(key(), make([]byte, r.IntN(200))); err != nil {
+					return err
+				}
+			}
+			from, many := key(), r.IntN(180)
+			if i%20 == 19 {
+				many = 3000
+			}
+			for range many { // from there on, or from the first
+				k, _ := b.Cursor().Seek(from)
+				if k == nil {
+					from = nil
+					continue
+				}
+				if err := b.Delete(bytes.Clone(k)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(checkPages(f, info.Size()), f.Close()); err != nil {
+			t.Fatalf("after transaction %d: %v", i, err)
+		}
 	}
 }

@@ -285,7 +285,9 @@ func (l *line) shift(remove func(at uint64) (octets int, err error)) (err error)
 		return err
 	}
 	l.first++
-	l.octets -= int64(octets)
+	if l.octets -= int64(octets); l.octets < 0 || l.first == l.next {
+		l.octets = 0 // one that was damaged may have had another length
+	}
 	return nil
 }
 
