@@ -24,8 +24,8 @@ import (
 )
 
 var (
-	questions = flag.Int("questions", 600, "how many random questions unbound is asked about signed zones, for each way to answer")
-	delvs     = flag.Int("delvs", 60, "how many of them delv is asked, each a process")
+	questions = flag.Int("questions", 1000, "how many random questions unbound is asked about signed zones, for each way to answer")
+	delvs     = flag.Int("delvs", 250, "how many of them delv is asked, each a process")
 )
 
 // validatedZone has all that answers are made of. CHILD stands for the DS record of the signed child.

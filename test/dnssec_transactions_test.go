@@ -16,7 +16,7 @@ import (
 	"github.com/trustdns/trustdns/test/server/signed"
 )
 
-var transactions = flag.Int("transactions", 24, "how many random transactions each of three signed zones sees by UPDATE, and a fourth of that three others by edits of their files")
+var transactions = flag.Int("transactions", 80, "how many random transactions each of three signed zones sees by UPDATE, and a fourth of that three others by edits of their files")
 
 // denials are the ways to deny existence: as settings of dnssec, and as what they mean.
 var denials = []struct {
