@@ -551,9 +551,11 @@ func (s *storm) checkLeases(v *secondary.Version) error {
 			return nil
 		}
 		err = fmt.Errorf("%d leases, not from %d to %d", n, least, most)
-		if v, e := s.transfer(); e != nil { // one may have ended
+		var e error
+		if v, e = s.transfer(); e != nil { // one may have ended
 			return e
-		} else if e := s.note(v); e != nil {
+		}
+		if e = s.note(v); e != nil {
 			return e
 		}
 	}
